@@ -1,0 +1,71 @@
+// What the gateway may say no with: one closed list. Each code has its HTTP status and the shape
+// that the Codex client shows to a person as one sentence after one request (measured: the real
+// client retries other shapes up to 30 times). Counters, the ledger's outcome and the answer all
+// use this list; nothing is refused outside it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace tollgate::policy {
+
+enum class RefusalCode : uint8_t {
+  // identity
+  peer_unknown,        // no identity for this connection
+  identity_changed,    // the tag's generation is no longer the snapshot's
+  // policy
+  policy_none,         // the user has no policy at all
+  model_denied,        // no policy of the user allows the model
+  price_unknown,       // allowed, but the price file has no line for model or tier
+  feature_denied,      // a request feature that cannot be metered here (background: true)
+  // request
+  endpoint_unknown,
+  method_not_allowed,
+  upgrade_refused,     // WebSocket: 426, the one answer that makes Codex fall back at once
+  head_malformed,
+  head_too_large,
+  body_required,       // no content-length and not chunked, or empty
+  body_too_large,
+  body_encoding,       // Content-Encoding we cannot inspect
+  json_malformed,
+  json_duplicate_key,
+  model_missing,
+  request_timeout,
+  // gateway and upstream trouble: transient, 503
+  overloaded,          // a configured bound (connections, body memory) is reached
+  draining,
+  store_unavailable,   // the ledger cannot record: nothing is admitted
+  upstream_unreachable,
+  upstream_certificate,
+  upstream_key_rejected,  // the provider's 401/403 about our key; its text stays here
+  upstream_timeout,
+  upstream_protocol,   // an answer that is not HTTP/1.1 as we accept it
+};
+inline constexpr size_t kRefusalCodeCount = 27;
+
+struct RefusalShape {
+  RefusalCode code;
+  std::string_view name;         // stable: counters, ledger, CLI
+  int http_status;
+  std::string_view error_type;   // `error.type` of the JSON body
+  std::string_view error_code;   // `error.code`: what makes Codex stop and show the message
+};
+
+// The table row of a code; `find_refusal` is the way back from a name.
+const RefusalShape& shape_of(RefusalCode code);
+std::optional<RefusalCode> find_refusal(std::string_view name);
+
+struct Refusal {
+  RefusalCode code;
+  // What happened, to what, and what to do next; ends up before a developer's eyes.
+  std::string message;
+  std::string param;  // `error.param`, empty for null
+};
+
+// The Codex-shaped JSON body: {"error":{"message","type","code","param"}}. Message is escaped.
+std::string refusal_body(const Refusal& refusal);
+
+}  // namespace tollgate::policy

@@ -1,0 +1,119 @@
+// The policy snapshot: everything that decides a request, immutable once built. Threads share it as
+// shared_ptr<const Policy>; a request keeps the one it was admitted under. Pure: no I/O, no clock.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "policy/decision.h"
+#include "policy/price.h"
+#include "userspace/base/ids.h"
+#include "userspace/base/ip.h"
+
+namespace tollgate::policy {
+
+struct KeySource {
+  std::string name;  // goes into records; the key itself never does
+  std::string file;
+};
+
+struct Provider {
+  std::string name;
+  std::string scheme;  // "https", or "http" for a loopback host only
+  std::string host;    // for SNI, Host and certificate verification
+  uint16_t port = 443;
+  std::string path_prefix;  // "/v1": the request path after our own "/v1" is appended to it
+  std::string ca_file;      // empty: the system's trust store
+  std::vector<KeySource> keys;
+};
+
+struct Group {
+  std::string name;
+  std::vector<std::string> members;
+};
+
+struct Peer {
+  PeerTag tag;            // given by the identity table (userspace/identity), not by the file
+  IpAddress address;
+  std::string tunnel;     // interface name
+  std::string user;
+  std::vector<std::string> groups;  // sorted
+};
+
+struct Rule {  // one [[policy]]
+  std::string name;
+  std::vector<std::string> groups;
+  std::string provider;
+  std::vector<std::string> models;  // globs: '*' any run, '?' one byte; nothing else is special
+};
+
+// What a request asks for, taken from its body by the codec.
+struct Ask {
+  std::string_view model;
+  std::string_view service_tier;  // empty: "default"
+};
+
+struct Allowed {
+  const Rule* rule;
+  const Provider* provider;
+  const ModelPrice* price;
+  std::string served_model;  // equals the asked one until aliases arrive
+};
+
+using Verdict = std::variant<Allowed, Refusal>;
+
+class Policy {
+ public:
+  struct Parts {
+    std::string contact;  // "ask #ai-platform"
+    std::vector<Provider> providers;
+    std::vector<Group> groups;
+    std::vector<Peer> peers;
+    std::vector<Rule> rules;
+    PriceTable prices;
+  };
+  explicit Policy(Parts parts);
+  Policy(const Policy&) = delete;
+
+  // Whose connection this is: the tag must match id and generation. nullptr: nobody's.
+  const Peer* peer_by_tag(PeerTag tag) const;
+  // For the userspace fallback and for the cross-check of the kernel's tag.
+  const Peer* peer_by_address(const IpAddress& address) const;
+
+  // Default deny. First matching rule in file order wins; the refusal names what is allowed.
+  Verdict decide(const Peer& peer, const Ask& ask) const;
+  // Priced models that this peer may use, sorted: for GET /v1/models and for sentences.
+  std::vector<std::string> models_for(const Peer& peer) const;
+
+  struct Explanation {  // `tollgate explain`: one step per rule and per gate, in order
+    struct Step {
+      std::string subject;  // "policy engineering-codex"
+      bool passed;
+      std::string reason;   // "model gpt-5.5 does not match gpt-6-*"
+    };
+    std::vector<Step> steps;
+    Verdict verdict;
+  };
+  Explanation explain(std::string_view user, std::string_view model) const;
+
+  const std::string& contact() const { return parts_.contact; }
+  const std::vector<Peer>& peers() const { return parts_.peers; }
+  const std::vector<Provider>& providers() const { return parts_.providers; }
+  const std::vector<Rule>& rules() const { return parts_.rules; }
+  const PriceTable& prices() const { return parts_.prices; }
+
+ private:
+  Parts parts_;
+  std::unordered_map<uint32_t, const Peer*> by_id_;
+  std::unordered_map<IpAddress, const Peer*> by_address_;
+};
+
+bool glob_match(std::string_view pattern, std::string_view text);
+
+}  // namespace tollgate::policy

@@ -1,0 +1,68 @@
+// tollgate.toml → values. Pure: text in, values or a list of problems out; files that the text
+// names (keys, certificates, prices) are opened by the daemon. Every problem says line, key, what
+// is wrong and what to write; all of them are reported, not only the first. Unknown keys are
+// errors: a limit that is misspelt must not be silently absent.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "policy/policy.h"
+
+namespace tollgate::policy {
+
+struct Limits {  // [limits]: what bounds memory and time; see deploy/tollgate.example.toml
+  uint32_t connections_max = 8192;
+  uint32_t head_bytes_max = 64 * 1024;
+  uint64_t body_bytes_max = 64ull * 1024 * 1024;
+  uint64_t body_memory_bytes_max = 1024ull * 1024 * 1024;  // all bodies in flight together
+  uint64_t event_bytes_max = 32ull * 1024 * 1024;          // one SSE event
+  uint32_t client_idle_ms = 75'000;        // between requests
+  uint32_t client_request_ms = 120'000;    // head and body must arrive within
+  uint32_t client_stall_ms = 120'000;      // a client that takes no bytes
+  uint32_t upstream_connect_ms = 10'000;   // TCP and TLS
+  uint32_t upstream_first_byte_ms = 600'000;
+  uint32_t upstream_silence_ms = 300'000;  // between bytes of an answer
+  uint32_t upstream_idle_pool_ms = 60'000;
+  uint32_t drain_ms = 30'000;              // SIGTERM: how long open streams may go on
+};
+
+struct GatewayConfig {  // [gateway]
+  std::vector<Endpoint> listen;
+  std::vector<std::string> tunnels;
+  std::string certificate;
+  std::string private_key;
+  std::string contact;
+  std::string state_dir = "/var/lib/tollgate";
+  std::string run_dir = "/run/tollgate";
+  std::string price_file = "/usr/share/tollgate/prices.json";
+  std::string user = "tollgate";     // what root becomes; "" keeps the user
+  std::string bpffs = "/sys/fs/bpf";
+  std::string steering = "bpf";      // "bpf" | "userspace"
+  std::string io = "io_uring";       // "io_uring" | "poll"
+  bool plain_http = false;           // listen without TLS; only on tunnel addresses
+  uint32_t workers = 0;              // 0: one per CPU
+};
+
+struct Config {
+  GatewayConfig gateway;
+  Limits limits;
+  std::vector<Provider> providers;
+  std::vector<Group> groups;
+  std::vector<Peer> peers;  // tags unset
+  std::vector<Rule> rules;
+};
+
+struct Problem {
+  uint32_t line = 0;
+  std::string key;     // "policy[1].models"
+  std::string text;    // what is wrong, with the value
+  std::string remedy;  // what to write
+};
+std::string to_string(const Problem& problem, std::string_view file);
+
+std::variant<Config, std::vector<Problem>> parse_config(std::string_view toml);
+
+}  // namespace tollgate::policy

@@ -1,0 +1,66 @@
+// Prices and what a usage costs. Prices are nano-USD per token (USD per million × 1,000), integers;
+// a cost is the exact sum of tokens × price in 128 bits.
+// Source of the shapes: OpenAI's public price list; each row of a price file names its source URL
+// and date.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "userspace/base/units.h"
+
+namespace tollgate::policy {
+
+// Token counts of one answer as the provider reports them. Cached and cache-write tokens are part
+// of input, reasoning tokens part of output.
+struct UsageTokens {
+  uint64_t input = 0;
+  uint64_t cached_input = 0;
+  uint64_t cache_write = 0;
+  uint64_t output = 0;
+  uint64_t reasoning = 0;
+};
+
+struct TierPrice {  // nano-USD per token
+  int64_t input = 0;
+  int64_t cached_input = 0;
+  int64_t cache_write = 0;  // what a written token costs in place of `input`
+  int64_t output = 0;
+};
+
+struct ModelPrice {
+  std::string model;  // exact name, or a prefix with dated snapshots: see PriceTable::find
+  std::map<std::string, TierPrice, std::less<>> tiers;  // "default", "priority", "flex"
+  std::string source;
+  std::string date;
+};
+
+class PriceTable {
+ public:
+  PriceTable() = default;
+  PriceTable(std::string version, std::vector<ModelPrice> models);
+
+  const std::string& version() const { return version_; }
+  // Exact name, else the name less a dated snapshot suffix ("gpt-5.5-2026-04-23" → "gpt-5.5").
+  const ModelPrice* find(std::string_view model) const;
+  const std::vector<ModelPrice>& models() const { return models_; }
+
+ private:
+  std::string version_;
+  std::vector<ModelPrice> models_;  // sorted by name
+};
+
+// Nothing when the tier has no price or the sum leaves the range of NanoUsd. "" and "auto" mean
+// "default".
+std::optional<NanoUsd> cost_of(const ModelPrice& price, std::string_view tier,
+                               const UsageTokens& tokens);
+
+// Reads a price file (JSON, see policy/README.md). `name` goes into errors. Sanity bounds refuse a
+// per-token price written where USD per million is meant, and the reverse.
+Result<PriceTable> parse_prices(std::string_view json, std::string_view name);
+
+}  // namespace tollgate::policy

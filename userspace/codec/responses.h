@@ -1,0 +1,77 @@
+// The Responses API as far as a gateway must read it. Source: OpenAI "Create a model response" and
+// the streaming events reference; measured behaviour of the Codex client where they are silent.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace tollgate::codec {
+
+struct RequestFacts {  // from the top level of the body of POST /v1/responses
+  std::string model;
+  bool stream = false;
+  bool background = false;
+  std::string service_tier;  // empty when absent or null
+  std::optional<uint64_t> max_output_tokens;
+};
+
+enum class BodyFault : uint8_t { none, malformed, duplicate_key, model_missing };
+
+struct InspectResult {
+  BodyFault fault = BodyFault::none;
+  std::string detail;  // "key \"model\" appears twice", "no string \"model\""
+  RequestFacts facts;
+};
+
+// Bytes that must be readable (not necessarily set) after the text given to an inspector.
+inline constexpr size_t kJsonPaddingBytes = 64;
+
+// Reads bodies; owns the parser's scratch memory, so one per thread. Only the top level is looked
+// at: a nested "model" is nothing, a second top-level key of any name is a fault (first for us,
+// last for the provider), as is trailing text, a key with an invalid escape or invalid UTF-8.
+class BodyInspector {
+ public:
+  BodyInspector();
+  ~BodyInspector();
+  BodyInspector(const BodyInspector&) = delete;
+  // `json` must be followed by kJsonPaddingBytes readable bytes.
+  InspectResult inspect(std::span<const std::byte> json);
+  // Gives scratch memory back after a large body.
+  void trim();
+
+ private:
+  struct Impl;
+  Impl* impl_;
+};
+
+struct Usage {
+  uint64_t input_tokens = 0;
+  uint64_t cached_tokens = 0;       // part of input
+  uint64_t cache_write_tokens = 0;  // part of input
+  uint64_t output_tokens = 0;
+  uint64_t reasoning_tokens = 0;    // part of output
+  uint64_t total_tokens = 0;
+};
+
+enum class ResponseEnd : uint8_t { completed, failed, incomplete };
+
+struct ResponseFacts {  // of a response object: the terminal event's or a whole JSON answer
+  ResponseEnd end = ResponseEnd::completed;
+  std::optional<Usage> usage;  // absent when null, missing, or not the integers it must be
+  std::string response_id;
+  std::string model;           // what the provider says it served
+  std::string service_tier;
+  bool usage_malformed = false;
+};
+
+// A non-streaming answer: the response object itself. Nothing when it is not a JSON object.
+std::optional<ResponseFacts> read_response_object(std::string_view json);
+// The `data` of a terminal event: {"type":"response.completed","response":{…}}. Nothing when it is
+// another type or malformed.
+std::optional<ResponseFacts> read_terminal_event(std::string_view json);
+
+}  // namespace tollgate::codec
