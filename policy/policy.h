@@ -30,6 +30,7 @@ struct Provider {
   uint16_t port = 443;
   std::string path_prefix;  // "/v1": the request path after our own "/v1" is appended to it
   std::string ca_file;      // empty: the system's trust store
+  std::optional<Endpoint> connect_to;  // dial this instead of resolving host (split DNS, labs)
   std::vector<KeySource> keys;
 };
 
