@@ -1,0 +1,200 @@
+#include "userspace/proxy/forward.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <charconv>
+#include <cstring>
+
+namespace tollgate::proxy {
+namespace {
+
+// Lower case, sorted for reading only.
+constexpr std::array<std::string_view, 26> kStrippedRequestFields = {
+    "accept-encoding",  // the answer must be readable: usage is in it
+    "api-key",
+    "authorization",
+    "cf-connecting-ip",
+    "client-ip",
+    "content-length",
+    "cookie",
+    "expect",
+    "fastly-client-ip",
+    "forwarded",
+    "host",
+    "ocp-apim-subscription-key",
+    "openai-organization",
+    "openai-project",
+    "proxy-authorization",
+    "remote-user",
+    "true-client-ip",
+    "upgrade",
+    "via",
+    "x-api-key",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-goog-api-key",
+    "x-real-ip",
+    "x-remote-user",
+    "x-user",
+};
+constexpr std::array<std::string_view, 6> kStrippedRequestPrefixes = {
+    "x-forwarded-", "x-original-", "x-auth-", "x-authenticated-", "x-tollgate-", "x-envoy-",
+};
+
+constexpr std::array<std::string_view, 6> kStrippedResponseFields = {
+    "content-length", "openai-organization", "openai-project",
+    "set-cookie",     "alt-svc",  // HTTP/3 at the provider would walk around the gateway
+    "x-request-id",               // ours names the request; the provider's goes on beside it
+};
+
+// Codex waits in silence for as long as Retry-After says; a person must not sit before it.
+constexpr int kRetryAfterSecondsMax = 10;
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  std::transform(out.begin(), out.end(), out.begin(), [](unsigned char c) {
+    return static_cast<char>(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
+  });
+  return out;
+}
+
+template <size_t N>
+bool contains(const std::array<std::string_view, N>& list, std::string_view name) {
+  return std::find(list.begin(), list.end(), name) != list.end();
+}
+
+void append_field(std::string& out, std::string_view name, std::string_view value) {
+  out.append(name).append(": ").append(value).append("\r\n");
+}
+
+bool is_long_retry_after(std::string_view name, std::string_view value) {
+  if (name != "retry-after") return false;
+  int seconds = 0;
+  const auto [end, failure] = std::from_chars(value.data(), value.data() + value.size(), seconds);
+  return failure != std::errc{} || end != value.data() + value.size() ||
+         seconds > kRetryAfterSecondsMax;
+}
+
+}  // namespace
+
+bool is_stripped_request_field(std::string_view name, std::string_view connection_value) {
+  if (codec::is_hop_by_hop(name, connection_value)) return true;
+  const std::string folded = lower(name);
+  return contains(kStrippedRequestFields, folded) ||
+         std::any_of(kStrippedRequestPrefixes.begin(), kStrippedRequestPrefixes.end(),
+                     [&](std::string_view prefix) { return folded.starts_with(prefix); });
+}
+
+std::string upstream_request_head(const Target& target, std::string_view method,
+                                  std::string_view path, const codec::RequestHead& from,
+                                  uint64_t body_bytes) {
+  std::string out;
+  size_t bytes = 256 + target.key->reveal().size() + target.authority.size();
+  for (const auto& field : from.fields) bytes += field.name.size() + field.value.size() + 4;
+  out.reserve(bytes);  // one allocation: no copy of the key is left behind by growing
+  out.append(method).append(" ").append(target.path_prefix).append(path).append(" HTTP/1.1\r\n");
+  append_field(out, "host", target.authority);
+  const std::string_view connection = from.field("connection");
+  for (const auto& field : from.fields) {
+    if (!is_stripped_request_field(field.name, connection)) {
+      append_field(out, field.name, field.value);
+    }
+  }
+  append_field(out, "accept-encoding", "identity");
+  append_field(out, "content-length", std::to_string(body_bytes));
+  out.append("authorization: Bearer ").append(target.key->reveal()).append("\r\n\r\n");
+  return out;
+}
+
+std::string client_response_head(const codec::ResponseHead& from, const RequestId& id,
+                                 const ClientFraming& framing) {
+  std::string out;
+  out.reserve(512);
+  out.append("HTTP/1.1 ").append(std::to_string(from.status)).append(" ");
+  out.append(reason_phrase(from.status)).append("\r\n");
+  const std::string_view connection = from.field("connection");
+  for (const auto& field : from.fields) {
+    if (codec::is_hop_by_hop(field.name, connection)) continue;
+    const std::string folded = lower(field.name);
+    if (folded == "x-request-id") append_field(out, "x-upstream-request-id", field.value);
+    if (contains(kStrippedResponseFields, folded)) continue;
+    if (is_long_retry_after(folded, field.value)) continue;
+    append_field(out, field.name, field.value);
+  }
+  append_field(out, "x-request-id", to_string(id));
+  if (framing.chunked) {
+    append_field(out, "transfer-encoding", "chunked");
+  } else {
+    append_field(out, "content-length", std::to_string(framing.content_length));
+  }
+  if (framing.close) append_field(out, "connection", "close");
+  out.append("\r\n");
+  return out;
+}
+
+std::string local_answer(const LocalAnswer& answer, const RequestId& id) {
+  std::string out;
+  out.reserve(256 + answer.body.size());
+  out.append("HTTP/1.1 ").append(std::to_string(answer.status)).append(" ");
+  out.append(reason_phrase(answer.status)).append("\r\n");
+  append_field(out, "content-type", "application/json");
+  append_field(out, "cache-control", "no-store");
+  append_field(out, "x-request-id", to_string(id));
+  append_field(out, "content-length", std::to_string(answer.body.size()));
+  // A 426 must name what it wants (RFC 9110 15.5.22).
+  if (answer.status == 426) append_field(out, "upgrade", "HTTP/1.1");
+  if (answer.close) append_field(out, "connection", "close");
+  out.append("\r\n");
+  if (!answer.head_only) out.append(answer.body);
+  return out;
+}
+
+std::string_view reason_phrase(int status) {
+  switch (status) {
+    case 200: return "OK";
+    case 201: return "Created";
+    case 202: return "Accepted";
+    case 204: return "No Content";
+    case 400: return "Bad Request";
+    case 401: return "Unauthorized";
+    case 402: return "Payment Required";
+    case 403: return "Forbidden";
+    case 404: return "Not Found";
+    case 405: return "Method Not Allowed";
+    case 408: return "Request Timeout";
+    case 409: return "Conflict";
+    case 413: return "Content Too Large";
+    case 415: return "Unsupported Media Type";
+    case 422: return "Unprocessable Content";
+    case 426: return "Upgrade Required";
+    case 429: return "Too Many Requests";
+    case 500: return "Internal Server Error";
+    case 502: return "Bad Gateway";
+    case 503: return "Service Unavailable";
+    case 504: return "Gateway Timeout";
+    default: return status < 400 ? "OK" : "Error";
+  }
+}
+
+void append_chunk(std::span<const std::byte> first, std::span<const std::byte> second,
+                  std::vector<std::byte>& out) {
+  const size_t size = first.size() + second.size();
+  if (size == 0) return;
+  char line[20];
+  const auto [end, failure] = std::to_chars(line, line + 16, size, 16);
+  TG_ASSERT(failure == std::errc{});
+  char* tail = end;
+  *tail++ = '\r';
+  *tail++ = '\n';
+  const auto put = [&out](std::span<const std::byte> bytes) {
+    out.insert(out.end(), bytes.begin(), bytes.end());
+  };
+  out.reserve(out.size() + static_cast<size_t>(tail - line) + size + 2);
+  put(std::as_bytes(std::span(line, static_cast<size_t>(tail - line))));
+  put(first);
+  put(second);
+  put(std::as_bytes(std::span("\r\n", 2)));
+}
+
+}  // namespace tollgate::proxy

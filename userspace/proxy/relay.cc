@@ -1,0 +1,287 @@
+// The second half of a session: from the admitted request to the settled record and the end of the
+// answer. The first half is in session.cc.
+#include <spdlog/spdlog.h>
+
+#include <utility>
+
+#include "userspace/base/text.h"
+#include "userspace/proxy/forward.h"
+#include "userspace/proxy/session.h"
+#include "userspace/proxy/settle.h"
+#include "userspace/proxy/worker.h"
+
+namespace tollgate::proxy {
+namespace {
+
+using policy::Refusal;
+using policy::RefusalCode;
+using ringbuf::Outcome;
+
+// A client this far behind makes us stop reading its answer.
+constexpr size_t kClientQueueBytesMax = 256 * 1024;
+
+bool is_event_stream(const codec::ResponseHead& head) {
+  const std::string_view type = head.field("content-type");
+  constexpr std::string_view kEventStream = "text/event-stream";
+  return type.size() >= kEventStream.size() &&
+         codec::equals_ignoring_case(type.substr(0, kEventStream.size()), kEventStream);
+}
+
+Outcome outcome_of(codec::ResponseEnd end) {
+  switch (end) {
+    case codec::ResponseEnd::completed: return Outcome::completed;
+    case codec::ResponseEnd::failed: return Outcome::failed;
+    case codec::ResponseEnd::incomplete: return Outcome::incomplete;
+  }
+  return Outcome::upstream_error;
+}
+
+// What the client hears when the provider failed before an answer began.
+Refusal upstream_refusal(RefusalCode code, const std::string& provider,
+                         const std::string& contact) {
+  switch (code) {
+    case RefusalCode::upstream_certificate:
+      return {code, "The gateway does not trust the certificate of provider " + provider +
+                        " and sent it nothing; " + contact + ".", {}};
+    case RefusalCode::upstream_key_rejected:
+      return {code, "Provider " + provider + " did not accept the gateway's key; " + contact + ".",
+              {}};
+    case RefusalCode::upstream_timeout:
+      return {code, "Provider " + provider + " did not answer the gateway in time. Try again.", {}};
+    case RefusalCode::upstream_protocol:
+      return {code, "Provider " + provider + " answered in a way that the gateway cannot meter; " +
+                        contact + ".", {}};
+    default:
+      return {RefusalCode::upstream_unreachable,
+              "The gateway cannot reach provider " + provider + " at the moment. Try again.", {}};
+  }
+}
+
+}  // namespace
+
+void Session::go_upstream() {
+  set_state(State::upstream);
+  std::string why;
+  exchange_->upstream = worker_.pool_->acquire(exchange_->admission.target, *this, why);
+  if (exchange_->upstream == nullptr) {
+    on_upstream_failed(RefusalCode::upstream_unreachable, why);
+  } else if (UpstreamPool::ready(*exchange_->upstream)) {
+    on_upstream_ready();
+  }
+}
+
+void Session::on_upstream_redialled(UpstreamConnection& connection) {
+  exchange_->upstream = &connection;
+}
+
+void Session::on_upstream_ready() {
+  Exchange& exchange = *exchange_;
+  exchange.sent_upstream = true;
+  exchange.upstream->send_request(
+      upstream_request_head(*exchange.admission.target, "POST", "/responses", exchange.head,
+                            exchange.body.size()),
+      exchange.body.bytes());
+}
+
+void Session::on_upstream_request_sent() { exchange_->body.release(); }
+
+void Session::on_upstream_head(const codec::ResponseHead& head) {
+  Exchange& exchange = *exchange_;
+  exchange.upstream_status = head.status;
+  exchange.record.http_status = head.status;
+  exchange.record.first_byte_ms = worker_.now_ms() - exchange.started_ms;
+  set_state(State::relay);
+  // 401 and 403 are about our key, and their text can echo it. A redirect would be followed by the
+  // client, with its body, to wherever it says. A coding hides the usage.
+  const std::string_view coding = head.field("content-encoding");
+  const bool coded = !coding.empty() && !codec::equals_ignoring_case(coding, "identity");
+  if (head.status == 401 || head.status == 403) {
+    exchange.refusal = upstream_refusal(RefusalCode::upstream_key_rejected,
+                                        exchange.record.provider, worker_.snapshot_->policy->contact());
+  } else if ((head.status >= 300 && head.status < 400) || coded) {
+    exchange.refusal = upstream_refusal(RefusalCode::upstream_protocol, exchange.record.provider,
+                                        worker_.snapshot_->policy->contact());
+  }
+  if (exchange.refusal) {
+    spdlog::warn("request={} provider={} status={}{}: refused to the client as {}",
+                 to_string(exchange.id), exchange.record.provider, head.status,
+                 coded ? " coded" : "", policy::shape_of(exchange.refusal->code).name);
+    settle_exchange(Outcome::upstream_error, nullptr, Exchange::Then::refuse);
+    return;
+  }
+  const bool close = !exchange.head.keep_alive || draining_;
+  if (head.status == 200 && is_event_stream(head)) {
+    exchange.scanner =
+        std::make_unique<codec::SseScanner>(worker_.shared_.limits.event_bytes_max);
+    stream_.write(client_response_head(head, exchange.id, {.chunked = true, .close = close}));
+    return;
+  }
+  // Not a stream: it is kept until its end is known and recorded, then sent whole.
+  exchange.answer_chunked = head.framing != codec::BodyFraming::length &&
+                            head.framing != codec::BodyFraming::none;
+  exchange.answer_head = client_response_head(
+      head, exchange.id,
+      {.chunked = exchange.answer_chunked, .content_length = head.content_length, .close = close});
+}
+
+void Session::on_upstream_body(std::span<const std::byte> bytes) {
+  Exchange& exchange = *exchange_;
+  exchange.record.bytes_down += bytes.size();
+  if (exchange.scanner) {
+    relay_events(bytes);
+  } else if (exchange.answer.size() + bytes.size() > worker_.shared_.limits.event_bytes_max) {
+    std::exchange(exchange.upstream, nullptr)->abandon();
+    on_upstream_failed(RefusalCode::upstream_protocol, "the answer is over event_bytes_max");
+  } else {
+    exchange.answer.insert(exchange.answer.end(), bytes.begin(), bytes.end());
+  }
+}
+
+void Session::relay_events(std::span<const std::byte> bytes) {
+  Exchange& exchange = *exchange_;
+  const codec::SseScanner::Output out = exchange.scanner->feed(bytes);
+  worker_.scratch_.clear();
+  append_chunk(out.held, out.pass, worker_.scratch_);
+  stream_.write(worker_.scratch_);
+  if (out.oversized) add(worker_.counters_.terminal_oversized);
+  if (out.terminal && !exchange.settled) {
+    if (out.terminal->usage_malformed) add(worker_.counters_.usage_malformed);
+    settle_exchange(outcome_of(out.terminal->end), &*out.terminal, Exchange::Then::release);
+  } else if (stream_.queued_bytes() > kClientQueueBytesMax && !paused_upstream_) {
+    paused_upstream_ = true;
+    exchange.upstream->pause();
+  }
+}
+
+void Session::on_upstream_end() {
+  Exchange& exchange = *exchange_;
+  exchange.upstream = nullptr;
+  exchange.upstream_ended = true;
+  if (exchange.settled) {
+    if (state_ == State::relay) finish_answer();
+    return;  // else the record is on its way and on_durable goes on
+  }
+  if (exchange.scanner) {
+    // The stream ended without saying what it cost.
+    settle_exchange(Outcome::upstream_error, nullptr, Exchange::Then::finish);
+    return;
+  }
+  const std::string_view json(reinterpret_cast<const char*>(exchange.answer.data()),
+                              exchange.answer.size());
+  std::optional<codec::ResponseFacts> facts;
+  if (exchange.upstream_status < 300) facts = codec::read_response_object(json);
+  if (facts && facts->usage_malformed) add(worker_.counters_.usage_malformed);
+  settle_exchange(facts ? outcome_of(facts->end) : Outcome::upstream_error,
+                  facts ? &*facts : nullptr, Exchange::Then::finish);
+}
+
+void Session::on_upstream_failed(RefusalCode code, const std::string& why) {
+  Exchange& exchange = *exchange_;
+  exchange.upstream = nullptr;
+  if (exchange.settled) {
+    // The record stands. What is missing is behind the terminal event: nobody needs it.
+    exchange.upstream_ended = true;
+    if (state_ == State::relay) finish_answer();
+    return;
+  }
+  spdlog::warn("request={} provider={} {}: {}", to_string(exchange.id), exchange.record.provider,
+               policy::shape_of(code).name, why);
+  const bool begun = exchange.scanner != nullptr;
+  if (!begun) {
+    exchange.refusal = upstream_refusal(code, exchange.record.provider,
+                                        worker_.snapshot_->policy->contact());
+  }
+  settle_exchange(Outcome::upstream_error, nullptr,
+                  begun ? Exchange::Then::cut : Exchange::Then::refuse);
+}
+
+// Exactly once for each admitted request: every way out of the exchange comes through here.
+void Session::settle_exchange(Outcome outcome, const codec::ResponseFacts* facts,
+                              Exchange::Then then) {
+  Exchange& exchange = *exchange_;
+  TG_ASSERT(exchange.admitted && !exchange.settled);
+  exchange.settled = true;
+  exchange.then = then;
+  const bool cut_short = then == Exchange::Then::cut || then == Exchange::Then::refuse;
+  if (cut_short && exchange.upstream != nullptr) {
+    std::exchange(exchange.upstream, nullptr)->abandon();
+  }
+  ringbuf::UsageRecord& record = exchange.record;
+  if (exchange.scanner) record.events = exchange.scanner->events();
+  record.duration_ms = worker_.now_ms() - exchange.started_ms;
+  if (exchange.refusal) {
+    const policy::RefusalShape& shape = policy::shape_of(exchange.refusal->code);
+    record.refusal_code = std::string(shape.name);
+    record.http_status = shape.http_status;
+    add(worker_.counters_.refused[static_cast<size_t>(exchange.refusal->code)]);
+  }
+  settle(*exchange.admission.snapshot->policy,
+         {.outcome = outcome,
+          .facts = facts,
+          .sent_upstream = exchange.sent_upstream,
+          .upstream_status = exchange.upstream_status,
+          .visible_output_bytes = exchange.scanner ? exchange.scanner->delta_bytes() : 0},
+         record);
+  add(worker_.counters_.outcomes[static_cast<size_t>(outcome)]);
+  subtract(worker_.counters_.requests_running);
+  if (record.estimated) add(worker_.counters_.estimated);
+  spdlog::info(
+      "request={} user={} peer={} policy={} model={} outcome={} status={} tokens_in={} "
+      "tokens_cached={} tokens_out={} nano_usd={} estimated={} ms={} bytes_up={} bytes_down={}",
+      to_string(record.id), record.user, record.peer_address, record.policy,
+      printable(record.model_asked),
+      to_string(outcome), record.http_status, record.input_tokens, record.cached_tokens,
+      record.output_tokens, record.cost.value, record.estimated, record.duration_ms,
+      record.bytes_up, record.bytes_down);
+  const uint64_t sequence = worker_.record(record);
+  set_state(State::settle);
+  worker_.await_durable(sequence, *this);
+}
+
+void Session::on_durable() {
+  Exchange& exchange = *exchange_;
+  if (state_ != State::settle) return;
+  switch (exchange.then) {
+    case Exchange::Then::release:
+      set_state(State::relay);
+      worker_.scratch_.clear();
+      append_chunk(exchange.scanner->release(), {}, worker_.scratch_);
+      stream_.write(worker_.scratch_);
+      if (exchange.upstream_ended) finish_answer();
+      return;
+    case Exchange::Then::finish:
+      finish_answer();
+      return;
+    case Exchange::Then::refuse: {
+      const Refusal refusal = std::move(*exchange.refusal);
+      send_refusal(refusal);
+      return;
+    }
+    case Exchange::Then::cut:
+      // Without a last chunk: the client must see that something is missing.
+      close_session();
+      return;
+  }
+}
+
+void Session::finish_answer() {
+  Exchange& exchange = *exchange_;
+  worker_.scratch_.clear();
+  if (exchange.scanner) {
+    append_chunk(exchange.scanner->release(), {}, worker_.scratch_);
+    stream_.write(worker_.scratch_);
+    stream_.write(kLastChunk);
+  } else {
+    stream_.write(exchange.answer_head);
+    if (exchange.answer_chunked) {
+      append_chunk(exchange.answer, {}, worker_.scratch_);
+      stream_.write(worker_.scratch_);
+      stream_.write(kLastChunk);
+    } else {
+      stream_.write(exchange.answer);
+    }
+  }
+  end_exchange(exchange.head.keep_alive && !draining_);
+}
+
+}  // namespace tollgate::proxy

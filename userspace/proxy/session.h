@@ -1,0 +1,119 @@
+// A client's connection and its requests, one after the other. session.cc reads from top to bottom
+// as a request lives: accepted, head, body, admitted, upstream, relayed, settled, next.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "policy/decision.h"
+#include "userspace/base/ids.h"
+#include "userspace/base/ip.h"
+#include "userspace/proxy/exchange.h"
+#include "userspace/proxy/stream.h"
+#include "userspace/proxy/upstream.h"
+
+namespace tollgate::proxy {
+
+class Worker;
+
+struct SessionInfo {  // for `tollgate sessions`
+  RequestId id;
+  std::string user;
+  std::string model;
+  std::string state;
+  int64_t started_unix_ms = 0;
+  uint64_t events = 0;
+  uint64_t bytes_down = 0;
+  std::string peer_address;
+  std::string session_id;
+};
+
+struct Accepted {
+  UniqueFd fd;
+  PeerTag tag;      // peer_id 0: unknown
+  Endpoint remote;
+  uint64_t flow_id = 0;
+};
+
+class Session final : StreamEvents, UpstreamUser {
+ public:
+  Session(Worker& worker, Accepted accepted);
+  ~Session();
+
+  void on_durable();           // the record of the running exchange is on disk
+  void sweep(int64_t now_ms);  // deadlines
+  void drain();                // no further request; closes at once when idle
+  void cut(const std::string& why);  // drain is over
+  bool info(SessionInfo& out) const;
+  uint32_t peer_id() const { return tag_.peer_id; }
+
+  size_t index = 0;  // the worker's, in its list of sessions
+
+ private:
+  enum class State : uint8_t {
+    handshake,
+    head,      // between requests, or a head is coming in
+    body,
+    upstream,  // admitted: connection, request, answer head
+    relay,     // the answer goes through
+    settle,    // its end waits for the record
+    linger,    // answered and finished; what the client still sends is dropped
+    closing,
+  };
+
+  void on_stream_open() override;
+  void on_stream_data(std::span<const std::byte> plain) override;
+  void on_stream_end(StreamEnd end, const Error& error) override;
+  void on_stream_drained() override;
+  void on_stream_closed() override;
+
+  void on_upstream_redialled(UpstreamConnection& connection) override;
+  void on_upstream_ready() override;
+  void on_upstream_request_sent() override;
+  void on_upstream_head(const codec::ResponseHead& head) override;
+  void on_upstream_body(std::span<const std::byte> bytes) override;
+  void on_upstream_end() override;
+  void on_upstream_failed(policy::RefusalCode code, const std::string& why) override;
+
+  void process_input();
+  bool read_head();
+  void begin_request();
+  void route();
+  void begin_body();
+  void read_body(std::span<const std::byte>& bytes);
+  bool append_body(std::span<const std::byte> bytes);
+  void end_body();
+  void go_upstream();
+  void relay_events(std::span<const std::byte> bytes);
+  void settle_exchange(ringbuf::Outcome outcome, const codec::ResponseFacts* facts,
+                       Exchange::Then then);
+  void finish_answer();
+  void answer_locally(int status, std::string body, bool head_only);
+  void refuse(policy::Refusal refusal);
+  void refuse_head(const codec::HeadResult& result);
+  void send_refusal(const policy::Refusal& refusal);
+  void end_exchange(bool keep_alive);
+  void close_session();
+  void set_state(State state);
+  std::string_view state_name() const;
+
+  Worker& worker_;
+  Stream stream_;
+  PeerTag tag_;
+  Endpoint remote_;
+  uint64_t flow_id_;
+  State state_ = State::handshake;
+  bool processing_ = false;  // process_input is on the stack
+  bool draining_ = false;
+  bool paused_upstream_ = false;
+  int64_t since_ms_;         // when the state began
+  std::string input_;        // bytes not yet read as head or body
+  size_t scanned_ = 0;
+  uint64_t body_remaining_ = 0;
+  uint64_t dropped_bytes_ = 0;
+  std::unique_ptr<Exchange> exchange_;
+};
+
+}  // namespace tollgate::proxy

@@ -1,0 +1,138 @@
+// Connections to providers: dialled, verified, kept and used again, since clients never reuse
+// theirs. One exchange at a time per connection; anything that leaves its framing in doubt closes
+// it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "policy/decision.h"
+#include "policy/policy_parse.h"
+#include "userspace/codec/http1.h"
+#include "userspace/io/loop.h"
+#include "userspace/proxy/snapshot.h"
+#include "userspace/proxy/stream.h"
+
+namespace tollgate::proxy {
+
+class UpstreamConnection;
+class UpstreamPool;
+
+// What an exchange hears from its connection. After on_upstream_end or on_upstream_failed the
+// connection is no longer the exchange's and nothing more is called.
+class UpstreamUser {
+ public:
+  // The first address failed and the next is being dialled: this connection replaces the old one.
+  virtual void on_upstream_redialled(UpstreamConnection& connection) = 0;
+  virtual void on_upstream_ready() = 0;         // send_request may be called
+  virtual void on_upstream_request_sent() = 0;  // the body is no longer referenced
+  virtual void on_upstream_head(const codec::ResponseHead& head) = 0;  // final one, never 1xx
+  virtual void on_upstream_body(std::span<const std::byte> bytes) = 0;
+  virtual void on_upstream_end() = 0;  // the message is complete
+  virtual void on_upstream_failed(policy::RefusalCode code, const std::string& why) = 0;
+
+ protected:
+  ~UpstreamUser() = default;
+};
+
+class UpstreamConnection final : StreamEvents {
+ public:
+  UpstreamConnection(UpstreamPool& pool, std::shared_ptr<const Target> target, size_t address_index);
+
+  // `head` is written anew by forward.h and wiped here; `body` stays the caller's and must live
+  // until on_upstream_request_sent or the end of the exchange.
+  void send_request(std::string head, std::span<const std::byte> body);
+  void pause() { stream_.pause(); }
+  void resume() { stream_.resume(); }
+  // The exchange lets go before the end: the connection is closed.
+  void abandon();
+  // The exchange has all it wants; the rest of the message is read and dropped within bounds, so
+  // that the connection can be used again.
+  void finish_reading();
+
+  const std::string& pool_key() const { return target_->pool_key; }
+
+ private:
+  friend class UpstreamPool;
+  enum class State : uint8_t { connecting, idle, exchange, finishing, closing };
+  enum class Reading : uint8_t { head, body, done };
+
+  void start();
+  void on_stream_open() override;
+  void on_stream_data(std::span<const std::byte> plain) override;
+  void on_stream_end(StreamEnd end, const Error& error) override;
+  void on_stream_drained() override;
+  void on_stream_closed() override;
+  bool read_head();
+  void read_body(std::span<const std::byte> bytes);
+  bool read_chunks(std::span<const std::byte> bytes);
+  void pass_body(std::span<const std::byte> bytes);
+  void send_body_slice();
+  void complete();
+  void fail(policy::RefusalCode code, const std::string& why);
+  void dispose();
+  bool timed_out(int64_t now_ms, const policy::Limits& limits);
+
+  UpstreamPool& pool_;
+  std::shared_ptr<const Target> target_;
+  size_t address_index_;
+  UpstreamUser* user_ = nullptr;
+  Stream stream_;
+  State state_ = State::connecting;
+  Reading reading_ = Reading::done;
+  std::string head_;  // of the response, while it is incomplete
+  size_t scanned_ = 0;
+  codec::BodyFraming framing_ = codec::BodyFraming::none;
+  uint64_t body_remaining_ = 0;
+  codec::ChunkedDecoder chunks_;
+  bool keep_alive_ = true;
+  std::span<const std::byte> unsent_;  // of the request body
+  bool request_sent_ = true;
+  int64_t since_ms_ = 0;  // when the present state began
+  uint64_t dropped_bytes_ = 0;
+};
+
+class UpstreamPool {
+ public:
+  UpstreamPool(io::Loop& loop, FlushList& flush_list, const policy::Limits& limits);
+  ~UpstreamPool();
+
+  // Returns a connection that belongs to `user` until its exchange ends: an idle one (ready() is
+  // true: use it at once) or one being dialled (on_upstream_ready comes later). Null when no
+  // socket could be made; `why` says so.
+  UpstreamConnection* acquire(std::shared_ptr<const Target> target, UpstreamUser& user,
+                              std::string& why);
+  static bool ready(const UpstreamConnection& connection) {
+    return connection.state_ == UpstreamConnection::State::exchange;
+  }
+
+  void sweep(int64_t now_ms);  // timeouts; called about twice a second
+  void close_idle();           // when draining
+  bool empty() const { return connections_.empty(); }
+  struct Count {
+    size_t idle = 0;
+    size_t busy = 0;
+  };
+  std::unordered_map<std::string, Count> counts() const;  // by provider
+
+ private:
+  friend class UpstreamConnection;
+  UpstreamConnection* dial(std::shared_ptr<const Target> target, size_t address_index,
+                           UpstreamUser& user, std::string& why);
+  void put_idle(UpstreamConnection& connection);
+  void forget_idle(UpstreamConnection& connection);
+  void remove(UpstreamConnection& connection);
+
+  io::Loop& loop_;
+  FlushList& flush_list_;
+  const policy::Limits& limits_;
+  std::unordered_map<UpstreamConnection*, std::unique_ptr<UpstreamConnection>> connections_;
+  std::unordered_map<std::string, std::vector<UpstreamConnection*>> idle_;  // by pool key, LIFO
+};
+
+}  // namespace tollgate::proxy

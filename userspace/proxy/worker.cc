@@ -1,0 +1,209 @@
+#include "userspace/proxy/worker.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "userspace/base/clock.h"
+
+namespace tollgate::proxy {
+namespace {
+
+// Deadlines are seconds and minutes; they are looked at twice a second rather than armed one by one.
+constexpr uint32_t kTickMs = 500;
+
+std::optional<Endpoint> peer_of(int fd) {
+  sockaddr_storage storage{};
+  socklen_t length = sizeof storage;
+  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return std::nullopt;
+  return endpoint_from_sockaddr(storage);
+}
+
+uint64_t cookie_of(int fd) {
+  uint64_t cookie = 0;
+  socklen_t length = sizeof cookie;
+  ::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length);
+  return cookie;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Worker>> Worker::make(Options options, Shared& shared) {
+  std::unique_ptr<Worker> worker(new Worker(shared));
+  auto loop = io::Loop::make(options.loop);
+  if (!loop) return std::move(loop).forward();
+  worker->loop_ = std::move(*loop);
+  worker->pool_ =
+      std::make_unique<UpstreamPool>(*worker->loop_, worker->flush_list_, shared.limits);
+  worker->snapshot_ = std::move(options.snapshot);
+  worker->lane_ = options.lane;
+  io::ListenerEvents& events = *worker;
+  for (UniqueFd& fd : options.listeners) {
+    worker->listeners_.push_back(
+        std::make_unique<io::Listener>(*worker->loop_, events, std::move(fd)));
+  }
+  return worker;
+}
+
+Worker::~Worker() { stop(); }
+
+void Worker::start() {
+  thread_ = std::thread([this] {
+    for (auto& listener : listeners_) listener->start();
+    loop_->watch(lane_->notify_fd, [this] { on_lane_notify(); });
+    loop_->every(kTickMs, [this] { tick(); });
+    loop_->run();
+  });
+}
+
+void Worker::stop() {
+  if (!thread_.joinable()) return;
+  loop_->post([this] { loop_->stop(); });
+  thread_.join();
+}
+
+void Worker::set_snapshot(std::shared_ptr<const Snapshot> snapshot) {
+  loop_->post([this, snapshot = std::move(snapshot)]() mutable { snapshot_ = std::move(snapshot); });
+}
+
+void Worker::on_accepted(UniqueFd connection) {
+  const FlushList::Turn turn(flush_list_);
+  const auto remote = peer_of(connection.get());
+  if (!remote) return;  // gone already
+  const uint32_t open = shared_.connections.fetch_add(1, std::memory_order_relaxed);
+  if (open >= shared_.limits.connections_max) {
+    shared_.connections.fetch_sub(1, std::memory_order_relaxed);
+    add(counters_.connections_refused);
+    return;
+  }
+  add(counters_.connections_accepted);
+  add(counters_.connections_open);
+  const PeerTag tag =
+      shared_.resolver->resolve(connection.get(), remote->address, *snapshot_->policy)
+          .value_or(PeerTag{});
+  const uint64_t flow_id = cookie_of(connection.get());
+  auto session = std::make_unique<Session>(*this, Accepted{.fd = std::move(connection),
+                                                           .tag = tag,
+                                                           .remote = *remote,
+                                                           .flow_id = flow_id});
+  session->index = sessions_.size();
+  sessions_.push_back(std::move(session));
+}
+
+void Worker::on_accept_error(int sys_errno) {
+  add(counters_.connections_refused);
+  spdlog::warn("accept: {}", std::strerror(sys_errno));
+}
+
+void Worker::on_listener_closed() { check_drained(); }
+
+void Worker::remove(Session& session) {
+  forget(session);
+  const size_t index = session.index;
+  std::swap(sessions_[index], sessions_.back());
+  sessions_[index]->index = index;
+  sessions_.pop_back();
+  shared_.connections.fetch_sub(1, std::memory_order_relaxed);
+  subtract(counters_.connections_open);
+  check_drained();
+}
+
+uint64_t Worker::record(ringbuf::UsageRecord record) {
+  const uint64_t sequence = next_sequence_++;
+  std::vector<std::byte> entry;
+  entry.reserve(1024);
+  ringbuf::encode({.sequence = sequence, .body = std::move(record)}, entry);
+  if (!delayed_.empty() || !lane_->ring.push(entry)) {
+    // Kept here until the ledger catches up; admission has stopped meanwhile, so this is bounded by
+    // the requests that were running.
+    add(counters_.records_delayed);
+    delayed_.push_back(std::move(entry));
+  }
+  return sequence;
+}
+
+void Worker::await_durable(uint64_t sequence, Session& session) {
+  waiting_.emplace_back(sequence, &session);
+}
+
+void Worker::forget(const Session& session) {
+  for (auto& [sequence, waiting] : waiting_) {
+    if (waiting == &session) waiting = nullptr;
+  }
+}
+
+void Worker::on_lane_notify() {
+  const FlushList::Turn turn(flush_list_);
+  uint64_t ignored = 0;
+  while (::read(lane_->notify_fd, &ignored, sizeof ignored) > 0) {
+  }
+  push_delayed();
+  const uint64_t durable = lane_->durable_sequence.load(std::memory_order_acquire);
+  while (!waiting_.empty() && waiting_.front().first <= durable) {
+    Session* session = waiting_.front().second;
+    waiting_.pop_front();
+    if (session != nullptr) session->on_durable();
+  }
+  check_drained();
+}
+
+void Worker::push_delayed() {
+  while (!delayed_.empty() && lane_->ring.push(delayed_.front())) delayed_.pop_front();
+}
+
+void Worker::tick() {
+  const FlushList::Turn turn(flush_list_);
+  push_delayed();
+  const int64_t now = now_ms();
+  // Backwards: a session that ends here is removed later, from the loop, never in this pass.
+  for (size_t i = sessions_.size(); i-- > 0;) sessions_[i]->sweep(now);
+  pool_->sweep(now);
+  check_drained();
+}
+
+void Worker::drain(std::function<void()> drained) {
+  loop_->post([this, drained = std::move(drained)]() mutable {
+    const FlushList::Turn turn(flush_list_);
+    draining_ = true;
+    drained_ = std::move(drained);
+    for (auto& listener : listeners_) listener->close();
+    for (size_t i = sessions_.size(); i-- > 0;) sessions_[i]->drain();
+    pool_->close_idle();
+    check_drained();
+  });
+}
+
+void Worker::cut(std::string why) {
+  loop_->post([this, why = std::move(why)] {
+    const FlushList::Turn turn(flush_list_);
+    for (size_t i = sessions_.size(); i-- > 0;) sessions_[i]->cut(why);
+  });
+}
+
+// Drained: no client, no connection to a provider, no record on its way to the ring.
+void Worker::check_drained() {
+  if (!draining_ || !drained_) return;
+  pool_->close_idle();
+  if (!sessions_.empty() || !pool_->empty() || !delayed_.empty()) return;
+  std::exchange(drained_, nullptr)();
+}
+
+void Worker::report(std::function<void(WorkerReport)> reply) {
+  loop_->post([this, reply = std::move(reply)] {
+    WorkerReport report;
+    report.upstream = pool_->counts();
+    SessionInfo info;
+    for (const auto& session : sessions_) {
+      ++report.connections_by_peer[session->peer_id()];
+      if (session->info(info)) report.sessions.push_back(info);
+    }
+    reply(std::move(report));
+  });
+}
+
+}  // namespace tollgate::proxy

@@ -1,0 +1,111 @@
+// One data-plane thread: a loop, its listeners, its sessions, its upstream connections, its lane to
+// the ledger. Never blocks. Workers share the snapshot, the bounds and nothing else.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "policy/policy_parse.h"
+#include "ringbuf/lane.h"
+#include "ringbuf/record.h"
+#include "userspace/codec/responses.h"
+#include "userspace/identity/peer_table.h"
+#include "userspace/io/loop.h"
+#include "userspace/proxy/body.h"
+#include "userspace/proxy/counters.h"
+#include "userspace/proxy/session.h"
+#include "userspace/proxy/snapshot.h"
+#include "userspace/proxy/stream.h"
+#include "userspace/proxy/upstream.h"
+
+namespace tollgate::proxy {
+
+// What all workers share and outlives them.
+struct Shared {
+  explicit Shared(const policy::Limits& given)
+      : limits(given), body_memory(given.body_memory_bytes_max) {}
+  const policy::Limits limits;
+  BodyMemory body_memory;
+  std::atomic<uint32_t> connections{0};
+  std::function<bool()> store_healthy;
+  const identity::Resolver* resolver = nullptr;
+};
+
+// What the admin socket asks a worker: a moment's state.
+struct WorkerReport {
+  std::vector<SessionInfo> sessions;
+  std::unordered_map<uint32_t, size_t> connections_by_peer;
+  std::unordered_map<std::string, UpstreamPool::Count> upstream;  // by provider
+};
+
+class Worker final : io::ListenerEvents {
+ public:
+  struct Options {
+    io::Loop::Options loop;
+    std::vector<UniqueFd> listeners;
+    std::shared_ptr<const Snapshot> snapshot;
+    ringbuf::Lane* lane = nullptr;  // its notify_fd is this worker's to watch
+  };
+  static Result<std::unique_ptr<Worker>> make(Options options, Shared& shared);
+  ~Worker();
+
+  void start();  // the thread
+  // From any thread.
+  void set_snapshot(std::shared_ptr<const Snapshot> snapshot);
+  void drain(std::function<void()> drained);  // `drained` runs on the worker's thread
+  void cut(std::string why);                  // ends what still runs, settled
+  void stop();                                // and join
+  void report(std::function<void(WorkerReport)> reply);  // on the worker's thread
+
+  const Counters& counters() const { return counters_; }
+  const io::Loop& loop() const { return *loop_; }
+
+ private:
+  friend class Session;
+  explicit Worker(Shared& shared) : shared_(shared) {}
+
+  void on_accepted(UniqueFd connection) override;
+  void on_accept_error(int sys_errno) override;
+  void on_listener_closed() override;
+
+  // For sessions.
+  uint64_t record(ringbuf::UsageRecord record);  // returns the sequence to wait for
+  void await_durable(uint64_t sequence, Session& session);
+  void forget(const Session& session);           // it no longer waits
+  void remove(Session& session);
+  bool ledger_has_room() const { return delayed_.empty(); }
+  int64_t now_ms() const { return loop_->now_monotonic_ms(); }
+
+  void tick();
+  void on_lane_notify();
+  void push_delayed();
+  void check_drained();
+
+  Shared& shared_;
+  Counters counters_;
+  std::unique_ptr<io::Loop> loop_;
+  FlushList flush_list_;
+  std::unique_ptr<UpstreamPool> pool_;
+  codec::BodyInspector inspector_;
+  std::vector<std::byte> scratch_;  // one chunk on its way to a client
+  ringbuf::Lane* lane_ = nullptr;
+  std::vector<std::unique_ptr<io::Listener>> listeners_;
+  std::shared_ptr<const Snapshot> snapshot_;
+  std::vector<std::unique_ptr<Session>> sessions_;
+  uint64_t next_sequence_ = 1;
+  std::deque<std::pair<uint64_t, Session*>> waiting_;  // by sequence
+  std::deque<std::vector<std::byte>> delayed_;         // records the ring had no room for
+  bool draining_ = false;
+  std::function<void()> drained_;
+  std::thread thread_;
+};
+
+}  // namespace tollgate::proxy
