@@ -1,0 +1,106 @@
+#include "userspace/daemon/load.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "policy/price.h"
+#include "userspace/base/fd.h"
+
+namespace tollgate::daemon {
+namespace {
+
+constexpr size_t kConfigBytesMax = 4 * 1024 * 1024;
+
+Result<std::shared_ptr<const proxy::Target>> make_target(const policy::Provider& provider) {
+  auto target = std::make_shared<proxy::Target>();
+  target->provider = provider.name;
+  target->scheme = provider.scheme;
+  target->host = provider.host;
+  target->path_prefix = provider.path_prefix;
+  const bool usual_port = provider.port == (provider.scheme == "https" ? 443 : 80);
+  const bool ipv6_literal = provider.host.find(':') != std::string::npos;
+  target->authority = ipv6_literal ? "[" + provider.host + "]" : provider.host;
+  if (!usual_port) target->authority += ":" + std::to_string(provider.port);
+  // The first key serves; rotation among several comes with `tollgate key`.
+  const policy::KeySource& source = provider.keys.front();
+  auto secret = read_secret_file(source.file);
+  if (!secret) return std::move(secret).forward();
+  target->key_name = source.name;
+  target->key = std::make_shared<const Secret>(std::move(*secret));
+  if (provider.scheme == "https") {
+    auto context = tls::make_client_context(provider.host, provider.ca_file);
+    if (!context) return std::move(context).forward();
+    target->tls = std::move(*context);
+  }
+  target->pool_key = provider.scheme + "://" + target->authority + "|" + provider.ca_file + "|" +
+                     (provider.connect_to ? to_string(*provider.connect_to) : "");
+  if (provider.connect_to) target->addresses = {*provider.connect_to};
+  return std::shared_ptr<const proxy::Target>(std::move(target));
+}
+
+}  // namespace
+
+Result<std::string> read_text_file(const std::string& path, size_t bytes_max) {
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return system_error(errno, "open " + path);
+  std::string text;
+  char block[16 * 1024];
+  while (true) {
+    const ssize_t n = ::read(fd.get(), block, sizeof block);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return system_error(errno, "read " + path);
+    if (n == 0) return text;
+    text.append(block, static_cast<size_t>(n));
+    if (text.size() > bytes_max) {
+      return Error{Fault::config, 0, "read " + path + ": larger than a configuration can be", {}};
+    }
+  }
+}
+
+Result<policy::Config> load_config(const std::string& path) {
+  auto text = read_text_file(path, kConfigBytesMax);
+  if (!text) return std::move(text).forward();
+  auto parsed = policy::parse_config(*text);
+  if (auto* config = std::get_if<policy::Config>(&parsed)) return std::move(*config);
+  std::string problems;
+  for (const policy::Problem& problem : std::get<std::vector<policy::Problem>>(parsed)) {
+    if (!problems.empty()) problems += "\n";
+    problems += policy::to_string(problem, path);
+  }
+  return Error{Fault::config, 0, std::move(problems), {}};
+}
+
+Result<std::shared_ptr<proxy::Snapshot>> load_snapshot(const policy::Config& config,
+                                                       identity::PeerTable& peers) {
+  auto snapshot = std::make_shared<proxy::Snapshot>();
+  auto price_text = read_text_file(config.gateway.price_file, kConfigBytesMax);
+  if (!price_text) return std::move(price_text).forward();
+  auto prices = policy::parse_prices(*price_text, config.gateway.price_file);
+  if (!prices) return std::move(prices).forward();
+  for (const policy::Provider& provider : config.providers) {
+    auto target = make_target(provider);
+    if (!target) return std::move(target).forward();
+    snapshot->targets.push_back(std::move(*target));
+  }
+  if (!config.gateway.plain_http) {
+    auto context =
+        tls::make_server_context(config.gateway.certificate, config.gateway.private_key);
+    if (!context) return std::move(context).forward();
+    snapshot->server_tls = std::move(*context);
+  }
+  policy::Policy::Parts parts;
+  parts.contact = config.gateway.contact;
+  parts.providers = config.providers;
+  parts.groups = config.groups;
+  parts.peers = config.peers;
+  parts.rules = config.rules;
+  parts.prices = std::move(*prices);
+  peers.assign(parts.peers);  // last: a snapshot that fails to load changes no tag
+  snapshot->policy = std::make_shared<const policy::Policy>(std::move(parts));
+  return snapshot;
+}
+
+}  // namespace tollgate::daemon

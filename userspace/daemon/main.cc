@@ -1,0 +1,91 @@
+// tollgated: --config FILE runs in the foreground; --check FILE explains a configuration;
+// --uninstall FILE removes what is pinned in the kernel.
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+
+#include "userspace/daemon/daemon.h"
+#include "userspace/daemon/load.h"
+
+namespace {
+
+using namespace tollgate;
+
+constexpr int kExitOk = 0;
+constexpr int kExitUsage = 2;
+constexpr int kExitRefused = 3;
+
+int complain(const Error& error) {
+  std::fprintf(stderr, "tollgated: %s\n", error.text.c_str());
+  if (!error.hint.empty()) std::fprintf(stderr, "  try: %s\n", error.hint.c_str());
+  return kExitRefused;
+}
+
+int check(const std::string& path) {
+  auto config = daemon::load_config(path);
+  if (!config) {
+    std::fprintf(stderr, "%s\n", config.error().text.c_str());
+    return kExitRefused;
+  }
+  identity::PeerTable peers;
+  const auto snapshot = daemon::load_snapshot(*config, peers);
+  if (!snapshot) return complain(snapshot.error());
+  std::printf("%s: ok, %zu policies, %zu peers, prices %s\n", path.c_str(), config->rules.size(),
+              config->peers.size(), (*snapshot)->policy->prices().version().c_str());
+  return kExitOk;
+}
+
+int run(const std::string& path) {
+  auto config = daemon::load_config(path);
+  if (!config) {
+    std::fprintf(stderr, "%s\n", config.error().text.c_str());
+    return kExitRefused;
+  }
+  auto daemon = daemon::Daemon::make(path, std::move(*config));
+  if (!daemon) return complain(daemon.error());
+  return (*daemon)->run();
+}
+
+int uninstall(const std::string& path) {
+  auto config = daemon::load_config(path);
+  if (!config) return complain(config.error());
+  const Status removed =
+      kernel::Steering::uninstall({.endpoints = config->gateway.listen,
+                                   .tunnels = config->gateway.tunnels,
+                                   .bpffs = config->gateway.bpffs});
+  return removed ? kExitOk : complain(removed.error());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"Tollgate's daemon: meters and polices Codex traffic from a tunnel", "tollgated"};
+  std::string config;
+  std::string check_file;
+  std::string uninstall_file;
+  std::string log_level = "info";
+  app.add_option("--config", config, "run with this tollgate.toml, in the foreground");
+  app.add_option("--check", check_file, "say what is wrong with this tollgate.toml");
+  app.add_option("--uninstall", uninstall_file, "remove what this tollgate.toml pinned");
+  app.add_option("--log-level", log_level, "error, warn, info or debug")
+      ->check(CLI::IsMember({"error", "warn", "info", "debug"}));
+  app.set_version_flag("--version", TOLLGATE_VERSION);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? kExitOk : kExitUsage;
+  }
+  auto logger = spdlog::stderr_logger_mt("tollgated");
+  logger->set_level(spdlog::level::from_str(log_level));
+  logger->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
+  spdlog::set_default_logger(std::move(logger));
+  if (!check_file.empty()) return check(check_file);
+  if (!uninstall_file.empty()) return uninstall(uninstall_file);
+  if (!config.empty()) return run(config);
+  std::fprintf(stderr, "tollgated: nothing to do; try --config /etc/tollgate/tollgate.toml\n");
+  return kExitUsage;
+}

@@ -1,0 +1,285 @@
+// What the daemon answers on the admin socket; shapes are in userspace/admin/README.md.
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <future>
+#include <memory>
+#include <utility>
+
+#include "userspace/base/clock.h"
+#include "userspace/daemon/daemon.h"
+#include "userspace/daemon/load.h"
+
+namespace tollgate::daemon {
+namespace {
+
+using nlohmann::json;
+using proxy::Counters;
+
+constexpr std::chrono::seconds kWorkerPatience{2};
+
+uint64_t total(const std::vector<std::unique_ptr<proxy::Worker>>& workers,
+               Counters::Count Counters::* counter) {
+  uint64_t sum = 0;
+  for (const auto& worker : workers) {
+    sum += (worker->counters().*counter).load(std::memory_order_relaxed);
+  }
+  return sum;
+}
+
+template <size_t N>
+uint64_t total(const std::vector<std::unique_ptr<proxy::Worker>>& workers,
+               std::array<Counters::Count, N> Counters::* counters, size_t index) {
+  uint64_t sum = 0;
+  for (const auto& worker : workers) {
+    sum += (worker->counters().*counters)[index].load(std::memory_order_relaxed);
+  }
+  return sum;
+}
+
+json counters_json(const std::vector<std::unique_ptr<proxy::Worker>>& workers) {
+  json counters = {
+      {"connections_accepted", total(workers, &Counters::connections_accepted)},
+      {"connections_refused", total(workers, &Counters::connections_refused)},
+      {"handshakes_failed", total(workers, &Counters::handshakes_failed)},
+      {"requests", total(workers, &Counters::requests)},
+      {"estimated", total(workers, &Counters::estimated)},
+      {"usage_malformed", total(workers, &Counters::usage_malformed)},
+      {"terminal_oversized", total(workers, &Counters::terminal_oversized)},
+      {"records_delayed", total(workers, &Counters::records_delayed)},
+      {"settle_timeouts", total(workers, &Counters::settle_timeouts)},
+  };
+  for (uint8_t i = 1; i <= static_cast<uint8_t>(ringbuf::Outcome::refused); ++i) {
+    // `refused` itself is the object below, by code.
+    const auto outcome = static_cast<ringbuf::Outcome>(i);
+    if (outcome == ringbuf::Outcome::refused) continue;
+    counters[std::string(to_string(outcome))] = total(workers, &Counters::outcomes, i);
+  }
+  json refused = json::object();
+  for (size_t i = 0; i < policy::kRefusalCodeCount; ++i) {
+    const auto& shape = policy::shape_of(static_cast<policy::RefusalCode>(i));
+    refused[std::string(shape.name)] = total(workers, &Counters::refused, i);
+  }
+  counters["refused"] = std::move(refused);
+  return counters;
+}
+
+}  // namespace
+
+std::vector<proxy::WorkerReport> Daemon::ask_workers() {
+  std::vector<std::future<proxy::WorkerReport>> answers;
+  for (auto& worker : workers_) {
+    auto promise = std::make_shared<std::promise<proxy::WorkerReport>>();
+    answers.push_back(promise->get_future());
+    worker->report([promise](proxy::WorkerReport report) { promise->set_value(std::move(report)); });
+  }
+  std::vector<proxy::WorkerReport> reports;
+  for (auto& answer : answers) {
+    if (answer.wait_for(kWorkerPatience) == std::future_status::ready) {
+      reports.push_back(answer.get());
+    }
+  }
+  return reports;
+}
+
+std::vector<std::string> Daemon::problems() const {
+  std::vector<std::string> problems;
+  if (!writer_->healthy()) {
+    problems.push_back("the ledger cannot write, nothing is admitted: " + writer_->last_error());
+  }
+  if (!peers_error_.empty()) problems.push_back("peers have no identity: " + peers_error_);
+  if (!last_reload_error_.empty()) {
+    problems.push_back("the last reload was refused, the policy before it is in force: " +
+                       last_reload_error_);
+  }
+  for (const auto& target : snapshot_->targets) {
+    if (target->addresses.empty()) {
+      problems.push_back("provider " + target->provider + ": " + target->host +
+                         " has no address; check the gateway's DNS");
+    }
+  }
+  constexpr int64_t kSoonS = 14 * 24 * 3600;
+  if (snapshot_->server_tls) {
+    const int64_t left_s =
+        snapshot_->server_tls->certificate_expires_unix_s() - wall_unix_ms() / 1000;
+    if (left_s <= 0) {
+      problems.push_back("the certificate has expired: clients cannot connect");
+    } else if (left_s < kSoonS) {
+      problems.push_back("the certificate expires in " + std::to_string(left_s / 86400) +
+                         " days: renew it and `tollgate reload`");
+    }
+  }
+  if (draining_) problems.push_back("draining: no new request is taken");
+  return problems;
+}
+
+json Daemon::status() {
+  const policy::GatewayConfig& gateway = config_.gateway;
+  json listen = json::array();
+  for (const Endpoint& endpoint : gateway.listen) listen.push_back(to_string(endpoint));
+  json steering = {{"mode", resolver_->name()}, {"reason", ""}, {"counters", json::object()}};
+  if (steering_) {
+    for (const auto& [name, value] : steering_->counters()) steering["counters"][name] = value;
+    steering["flows"] = {{"opened", flows_.opened},
+                         {"closed", flows_.closed},
+                         {"peer_unknown", flows_.unknown}};
+  } else {
+    steering["reason"] = "configured: identity is the source address alone";
+  }
+  const io::Loop& loop = workers_.front()->loop();
+  const auto& writer = writer_->counters();
+  std::unordered_map<std::string, proxy::UpstreamPool::Count> upstream;
+  for (const auto& report : ask_workers()) {
+    for (const auto& [provider, count] : report.upstream) {
+      upstream[provider].idle += count.idle;
+      upstream[provider].busy += count.busy;
+    }
+  }
+  json providers = json::array();
+  for (const auto& target : snapshot_->targets) {
+    providers.push_back({{"name", target->provider},
+                         {"base_url", target->scheme + "://" + target->authority +
+                                          target->path_prefix},
+                         {"connections_idle", upstream[target->provider].idle},
+                         {"connections_busy", upstream[target->provider].busy}});
+  }
+  const std::vector<std::string> problems = this->problems();
+  return {
+      {"version", TOLLGATE_VERSION},
+      {"pid", ::getpid()},
+      {"uptime_s", (wall_unix_ms() - started_unix_ms_) / 1000},
+      {"healthy", problems.empty()},
+      {"problems", problems},
+      {"listen", std::move(listen)},
+      {"tls",
+       {{"path", snapshot_->server_tls ? "openssl" : "plain"},
+        {"certificate_expires_unix_s",
+         snapshot_->server_tls ? snapshot_->server_tls->certificate_expires_unix_s() : 0}}},
+      {"steering", std::move(steering)},
+      {"io",
+       {{"backend", loop.backend() == io::Loop::Backend::io_uring ? "io_uring" : "poll"},
+        {"fallback_reason", loop.fallback_reason()}}},
+      {"workers", workers_.size()},
+      {"connections", total(workers_, &Counters::connections_open)},
+      {"requests_running", total(workers_, &Counters::requests_running)},
+      {"body_memory_bytes", shared_->body_memory.in_use()},
+      {"counters", counters_json(workers_)},
+      {"ledger",
+       {{"healthy", writer_->healthy()},
+        {"error", writer_->healthy() ? std::string() : writer_->last_error()},
+        {"committed", writer.committed.load()},
+        {"batches", writer.batches.load()},
+        {"pending", writer_->pending()},
+        {"store_errors", writer.store_errors.load()},
+        {"events_lost", writer.sequence_gaps.load() + writer.undecodable.load()}}},
+      {"policy",
+       {{"loaded_unix_s", policy_loaded_unix_s_},
+        {"peers", snapshot_->policy->peers().size()},
+        {"rules", snapshot_->policy->rules().size()},
+        {"price_version", snapshot_->policy->prices().version()},
+        {"last_reload_error", last_reload_error_}}},
+      {"providers", std::move(providers)},
+  };
+}
+
+json Daemon::peers() {
+  std::unordered_map<uint32_t, size_t> connections;
+  for (const auto& report : ask_workers()) {
+    for (const auto& [peer_id, count] : report.connections_by_peer) connections[peer_id] += count;
+  }
+  json list = json::array();
+  for (const policy::Peer& peer : snapshot_->policy->peers()) {
+    list.push_back({{"user", peer.user},
+                    {"address", to_string(peer.address)},
+                    {"tunnel", peer.tunnel},
+                    {"groups", peer.groups},
+                    {"peer_id", peer.tag.peer_id},
+                    {"generation", peer.tag.generation},
+                    {"connections", connections[peer.tag.peer_id]}});
+  }
+  return list;
+}
+
+json Daemon::sessions() {
+  json list = json::array();
+  for (const auto& report : ask_workers()) {
+    for (const proxy::SessionInfo& session : report.sessions) {
+      list.push_back({{"id", to_string(session.id)},
+                      {"user", session.user},
+                      {"model", session.model},
+                      {"state", session.state},
+                      {"started_unix_ms", session.started_unix_ms},
+                      {"events", session.events},
+                      {"bytes_down", session.bytes_down},
+                      {"peer_address", session.peer_address},
+                      {"session_id", session.session_id}});
+    }
+  }
+  return list;
+}
+
+Result<std::vector<ledger::UsageRow>> Daemon::usage(ledger::GroupBy by,
+                                                    const ledger::UsageQuery& query) {
+  return reader_->usage(by, query);
+}
+
+Status Daemon::records(const ledger::UsageQuery& query,
+                       const std::function<bool(const ringbuf::UsageRecord&)>& visit) {
+  return reader_->records(query, visit);
+}
+
+Result<json> Daemon::explain(const std::string& user, const std::string& model) {
+  const policy::Policy& policy = *snapshot_->policy;
+  const policy::Policy::Explanation explanation = policy.explain(user, model);
+  json steps = json::array();
+  for (const auto& step : explanation.steps) {
+    steps.push_back(
+        {{"subject", step.subject}, {"passed", step.passed}, {"reason", step.reason}});
+  }
+  json answer = {{"user", user}, {"model", model}, {"groups", json::array()}, {"steps", steps}};
+  for (const policy::Peer& peer : policy.peers()) {
+    if (peer.user == user) answer["groups"] = peer.groups;
+  }
+  if (const auto* allowed = std::get_if<policy::Allowed>(&explanation.verdict)) {
+    answer.update({{"allowed", true},
+                   {"code", ""},
+                   {"message", ""},
+                   {"policy", allowed->rule->name},
+                   {"provider", allowed->provider->name}});
+  } else {
+    const auto& refusal = std::get<policy::Refusal>(explanation.verdict);
+    answer.update({{"allowed", false},
+                   {"code", policy::shape_of(refusal.code).name},
+                   {"message", refusal.message},
+                   {"policy", ""},
+                   {"provider", ""}});
+  }
+  return answer;
+}
+
+// What only a start can change stays as it was, and the log says so.
+Result<json> Daemon::reload() {
+  auto config = load_config(config_path_);
+  Result<std::shared_ptr<proxy::Snapshot>> snapshot =
+      config ? load_snapshot(*config, peer_table_) : Error(config.error());
+  if (!snapshot) {
+    last_reload_error_ = snapshot.error().text;
+    return Error(snapshot.error());
+  }
+  last_reload_error_.clear();
+  config_.gateway.contact = config->gateway.contact;
+  if (config->gateway.listen != config_.gateway.listen ||
+      config->gateway.tunnels != config_.gateway.tunnels ||
+      config->gateway.workers != config_.gateway.workers) {
+    spdlog::warn("reload: listen, tunnels and workers take a restart; they stay as they were");
+  }
+  install(std::move(*snapshot));
+  spdlog::info("reloaded: {} policies, {} peers, prices {}", snapshot_->policy->rules().size(),
+               snapshot_->policy->peers().size(), snapshot_->policy->prices().version());
+  return json{{"policies", snapshot_->policy->rules().size()},
+              {"peers", snapshot_->policy->peers().size()},
+              {"price_version", snapshot_->policy->prices().version()}};
+}
+
+}  // namespace tollgate::daemon
