@@ -40,9 +40,9 @@ struct Group {
 };
 
 struct Peer {
-  PeerTag tag;            // given by the identity table (userspace/identity), not by the file
+  PeerTag tag;  // given by the identity table (userspace/identity), not by the file
   IpAddress address;
-  std::string tunnel;     // interface name
+  std::string tunnel;  // interface name
   std::string user;
   std::vector<std::string> groups;  // sorted
 };
@@ -96,7 +96,7 @@ class Policy {
     struct Step {
       std::string subject;  // "policy engineering-codex"
       bool passed;
-      std::string reason;   // "model gpt-5.5 does not match gpt-6-*"
+      std::string reason;  // "model gpt-5.5 does not match gpt-6-*"
     };
     std::vector<Step> steps;
     Verdict verdict;

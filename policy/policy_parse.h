@@ -19,14 +19,14 @@ struct Limits {  // [limits]: what bounds memory and time; see deploy/tollgate.e
   uint64_t body_bytes_max = 64ull * 1024 * 1024;
   uint64_t body_memory_bytes_max = 1024ull * 1024 * 1024;  // all bodies in flight together
   uint64_t event_bytes_max = 32ull * 1024 * 1024;          // one SSE event
-  uint32_t client_idle_ms = 75'000;        // between requests
-  uint32_t client_request_ms = 120'000;    // head and body must arrive within
-  uint32_t client_stall_ms = 120'000;      // a client that takes no bytes
-  uint32_t upstream_connect_ms = 10'000;   // TCP and TLS
+  uint32_t client_idle_ms = 75'000;                        // between requests
+  uint32_t client_request_ms = 120'000;                    // head and body must arrive within
+  uint32_t client_stall_ms = 120'000;                      // a client that takes no bytes
+  uint32_t upstream_connect_ms = 10'000;                   // TCP and TLS
   uint32_t upstream_first_byte_ms = 600'000;
   uint32_t upstream_silence_ms = 300'000;  // between bytes of an answer
   uint32_t upstream_idle_pool_ms = 60'000;
-  uint32_t drain_ms = 30'000;              // SIGTERM: how long open streams may go on
+  uint32_t drain_ms = 30'000;  // SIGTERM: how long open streams may go on
 };
 
 struct GatewayConfig {  // [gateway]
@@ -38,12 +38,12 @@ struct GatewayConfig {  // [gateway]
   std::string state_dir = "/var/lib/tollgate";
   std::string run_dir = "/run/tollgate";
   std::string price_file = "/usr/share/tollgate/prices.json";
-  std::string user = "tollgate";     // what root becomes; "" keeps the user
+  std::string user = "tollgate";  // what root becomes; "" keeps the user
   std::string bpffs = "/sys/fs/bpf";
-  std::string steering = "bpf";      // "bpf" | "userspace"
-  std::string io = "io_uring";       // "io_uring" | "poll"
-  bool plain_http = false;           // listen without TLS; only on tunnel addresses
-  uint32_t workers = 0;              // 0: one per CPU
+  std::string steering = "bpf";  // "bpf" | "userspace"
+  std::string io = "io_uring";   // "io_uring" | "poll"
+  bool plain_http = false;       // listen without TLS; only on tunnel addresses
+  uint32_t workers = 0;          // 0: one per CPU
 };
 
 struct Config {

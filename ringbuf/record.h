@@ -23,12 +23,12 @@ enum class RecordKind : uint16_t { usage = 1, flow = 2 };
 
 enum class Outcome : uint8_t {
   completed = 1,
-  failed,        // response.failed
-  incomplete,    // response.incomplete
-  client_abort,  // the client left before the terminal event
-  cut,           // the gateway ended it (drain, timeout, revocation)
+  failed,          // response.failed
+  incomplete,      // response.incomplete
+  client_abort,    // the client left before the terminal event
+  cut,             // the gateway ended it (drain, timeout, revocation)
   upstream_error,  // 4xx/5xx, reset or end without a terminal event
-  refused,       // by us; refusal_code says why
+  refused,         // by us; refusal_code says why
 };
 std::string_view to_string(Outcome outcome);
 std::optional<Outcome> parse_outcome(std::string_view name);
@@ -69,7 +69,7 @@ struct UsageRecord {
   std::string session_id;
   std::string thread_id;
   std::string subagent;
-  uint64_t flow_id = 0;      // socket cookie of the client's connection
+  uint64_t flow_id = 0;  // socket cookie of the client's connection
 
   bool operator==(const UsageRecord&) const = default;
 };
@@ -78,7 +78,7 @@ enum class FlowEvent : uint8_t { open = 1, close, peer_unknown };
 
 struct FlowRecord {
   FlowEvent event = FlowEvent::open;
-  uint64_t flow_id = 0;      // socket cookie
+  uint64_t flow_id = 0;  // socket cookie
   int64_t monotonic_ns = 0;
   PeerTag tag;
   uint32_t ifindex = 0;

@@ -31,7 +31,7 @@ class SpscRing {
   void pop();
   // Says "about to sleep"; false when something arrived meanwhile, so do not.
   bool prepare_sleep();
-  int wake_fd() const;      // readable when the producer pushed while we slept; read it to clear
+  int wake_fd() const;  // readable when the producer pushed while we slept; read it to clear
   int memory_fd() const;
 
  private:

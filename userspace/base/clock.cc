@@ -13,7 +13,11 @@ int64_t read_clock_ns(clockid_t id) {
 
 }  // namespace
 
-int64_t monotonic_ns() { return read_clock_ns(CLOCK_MONOTONIC); }
-int64_t wall_unix_ns() { return read_clock_ns(CLOCK_REALTIME); }
+int64_t monotonic_ns() {
+  return read_clock_ns(CLOCK_MONOTONIC);
+}
+int64_t wall_unix_ns() {
+  return read_clock_ns(CLOCK_REALTIME);
+}
 
 }  // namespace tollgate

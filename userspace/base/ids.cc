@@ -16,7 +16,8 @@ std::string to_string(const RequestId& id) {
   static constexpr char kHex[] = "0123456789abcdef";
   std::string text = "gw_";
   for (const uint64_t half : {id.high, id.low}) {
-    for (int shift = 60; shift >= 0; shift -= 4) text += kHex[(half >> shift) & 0xf];
+    for (int shift = 60; shift >= 0; shift -= 4)
+      text += kHex[(half >> shift) & 0xf];
   }
   return text;
 }

@@ -20,7 +20,9 @@ IpAddress mapped(const in_addr& v4) {
 
 }  // namespace
 
-bool IpAddress::is_v4() const { return std::equal(kV4Prefix.begin(), kV4Prefix.end(), bytes.begin()); }
+bool IpAddress::is_v4() const {
+  return std::equal(kV4Prefix.begin(), kV4Prefix.end(), bytes.begin());
+}
 
 std::optional<IpAddress> parse_ip(std::string_view text) {
   const std::string terminated(text);

@@ -39,8 +39,8 @@ inline Error system_error(int sys_errno, std::string text) {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}        // NOLINT implicit
-  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}    // NOLINT implicit
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT implicit
+  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT implicit
 
   bool has_value() const { return state_.index() == 0; }
   explicit operator bool() const { return has_value(); }
@@ -80,10 +80,10 @@ using Status = Result<void>;
 }  // namespace tollgate
 
 // Our bug, not anyone's input: checked in release builds too.
-#define TG_ASSERT(condition)                                          \
-  do {                                                                \
-    if (!(condition)) [[unlikely]]                                    \
-      ::tollgate::assertion_failed(#condition, __FILE__, __LINE__);   \
+#define TG_ASSERT(condition)                                        \
+  do {                                                              \
+    if (!(condition)) [[unlikely]]                                  \
+      ::tollgate::assertion_failed(#condition, __FILE__, __LINE__); \
   } while (false)
 
 namespace tollgate {

@@ -19,9 +19,13 @@ void wipe(std::string& bytes) {
   bytes.clear();
 }
 
-Secret::Secret(std::string&& bytes) : bytes_(bytes) { wipe(bytes); }
+Secret::Secret(std::string&& bytes) : bytes_(bytes) {
+  wipe(bytes);
+}
 
-Secret::Secret(Secret&& other) noexcept : bytes_(other.bytes_) { wipe(other.bytes_); }
+Secret::Secret(Secret&& other) noexcept : bytes_(other.bytes_) {
+  wipe(other.bytes_);
+}
 
 Secret& Secret::operator=(Secret&& other) noexcept {
   if (this != &other) {
@@ -32,7 +36,9 @@ Secret& Secret::operator=(Secret&& other) noexcept {
   return *this;
 }
 
-Secret::~Secret() { wipe(bytes_); }
+Secret::~Secret() {
+  wipe(bytes_);
+}
 
 Result<Secret> read_secret_file(const std::string& path) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -58,11 +64,13 @@ Result<Secret> read_secret_file(const std::string& path) {
   const std::string_view all(bytes.data(), length);
   const size_t first = all.find_first_not_of(" \t\r\n");
   const size_t last = all.find_last_not_of(" \t\r\n");
-  std::string key = first == all.npos ? std::string() : std::string(all.substr(first, last - first + 1));
+  std::string key =
+      first == all.npos ? std::string() : std::string(all.substr(first, last - first + 1));
   const bool too_long = length > kSecretBytesMax;
   wipe(bytes);
   bool visible = !key.empty() && !too_long;
-  for (const char c : key) visible = visible && c > ' ' && c < '\x7f';
+  for (const char c : key)
+    visible = visible && c > ' ' && c < '\x7f';
   if (!visible) {
     wipe(key);
     return Error{Fault::config, 0, "read key file " + path + ": not one line of visible ASCII",

@@ -14,7 +14,8 @@ std::string decimal(NanoUsd amount, size_t places_min, size_t places_max) {
   std::string fraction = std::to_string(magnitude % uint64_t{kNanoUsdPerUsd});
   fraction.insert(0, kPlaces - fraction.size(), '0');
   fraction.resize(places_max);
-  while (fraction.size() > places_min && fraction.back() == '0') fraction.pop_back();
+  while (fraction.size() > places_min && fraction.back() == '0')
+    fraction.pop_back();
   return (negative ? "-" : "") + std::to_string(magnitude / uint64_t{kNanoUsdPerUsd}) + "." +
          fraction;
 }
@@ -52,7 +53,9 @@ Result<NanoUsd> parse_usd(std::string_view text) {
   return NanoUsd{negative ? -value : value};
 }
 
-std::string format_usd_exact(NanoUsd amount) { return decimal(amount, 2, kPlaces); }
+std::string format_usd_exact(NanoUsd amount) {
+  return decimal(amount, 2, kPlaces);
+}
 
 std::string format_usd_short(NanoUsd amount) {
   const uint64_t magnitude = amount.value < 0 ? 0 - static_cast<uint64_t>(amount.value)

@@ -36,14 +36,14 @@ Status require_tunnel_address(const Endpoint& endpoint, const std::vector<std::s
   for (const ifaddrs* entry = list; entry != nullptr; entry = entry->ifa_next) {
     if (entry->ifa_addr == nullptr) continue;
     sockaddr_storage storage{};
-    const size_t length = entry->ifa_addr->sa_family == AF_INET ? sizeof(sockaddr_in)
+    const size_t length = entry->ifa_addr->sa_family == AF_INET    ? sizeof(sockaddr_in)
                           : entry->ifa_addr->sa_family == AF_INET6 ? sizeof(sockaddr_in6)
-                                                                    : 0;
+                                                                   : 0;
     std::memcpy(&storage, entry->ifa_addr, length);
     const auto address = endpoint_from_sockaddr(storage);
-    on_tunnel = on_tunnel || (address && address->address == endpoint.address &&
-                              std::find(tunnels.begin(), tunnels.end(), entry->ifa_name) !=
-                                  tunnels.end());
+    on_tunnel =
+        on_tunnel || (address && address->address == endpoint.address &&
+                      std::find(tunnels.begin(), tunnels.end(), entry->ifa_name) != tunnels.end());
   }
   ::freeifaddrs(list);
   if (on_tunnel) return {};
@@ -80,7 +80,8 @@ Result<std::unique_ptr<Daemon>> Daemon::make(std::string config_path, policy::Co
   // Signals are read from a descriptor; blocked before any thread is made, so that all inherit it.
   sigset_t signals;
   sigemptyset(&signals);
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP})
+    sigaddset(&signals, signal);
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
   daemon->signal_fd_ = UniqueFd(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
@@ -112,7 +113,8 @@ Result<std::unique_ptr<Daemon>> Daemon::make(std::string config_path, policy::Co
 
 Daemon::~Daemon() {
   book_.reset();
-  for (auto& worker : workers_) worker->stop();
+  for (auto& worker : workers_)
+    worker->stop();
   if (writer_) writer_->stop(kLedgerPatience);
 }
 
@@ -120,8 +122,9 @@ Status Daemon::start_steering() {
   const policy::GatewayConfig& gateway = config_.gateway;
   if (gateway.steering == "userspace") {
     resolver_ = identity::make_userspace_resolver();
-    spdlog::warn("steering=userspace: identity is the source address alone, without the kernel's "
-                 "word for the tunnel it came through");
+    spdlog::warn(
+        "steering=userspace: identity is the source address alone, without the kernel's "
+        "word for the tunnel it came through");
     return {};
   }
   auto steering = kernel::Steering::load(
@@ -129,8 +132,9 @@ Status Daemon::start_steering() {
   if (!steering) {
     Error error = steering.error();
     if (error.hint.empty()) {
-      error.hint = "run as root with BPF, or set gateway.steering = \"userspace\" (identity from "
-                   "the source address alone)";
+      error.hint =
+          "run as root with BPF, or set gateway.steering = \"userspace\" (identity from "
+          "the source address alone)";
     }
     return error;
   }
@@ -190,11 +194,11 @@ Status Daemon::start_ledger() {
     lane_fds_.push_back(std::move(notify));
     lanes.push_back(lanes_.back().get());
   }
-  writer_ = std::make_unique<ledger::Writer>(
-      std::move(*store), std::move(lanes), ledger::Writer::Options{},
-      [this](const ringbuf::UsageRecord& record) {
-        if (admin_) admin_->publish(record);
-      });
+  writer_ = std::make_unique<ledger::Writer>(std::move(*store), std::move(lanes),
+                                             ledger::Writer::Options{},
+                                             [this](const ringbuf::UsageRecord& record) {
+                                               if (admin_) admin_->publish(record);
+                                             });
   return {};
 }
 
@@ -204,8 +208,8 @@ Status Daemon::start_workers() {
   shared_->resolver = resolver_.get();
   for (size_t i = 0; i < listeners_.size(); ++i) {
     io::Loop::Options loop;
-    loop.backend = config_.gateway.io == "poll" ? io::Loop::Backend::poll
-                                                : io::Loop::Backend::io_uring;
+    loop.backend =
+        config_.gateway.io == "poll" ? io::Loop::Backend::poll : io::Loop::Backend::io_uring;
     auto worker = proxy::Worker::make({.loop = loop,
                                        .listeners = std::move(listeners_[i]),
                                        .snapshot = snapshot_,
@@ -222,12 +226,12 @@ Status Daemon::start_workers() {
 }
 
 Status Daemon::start_admin() {
-  auto server = admin::Server::make(
-      {.socket_path = config_.gateway.run_dir + "/admin.sock",
-       .audit = [](uint32_t uid, const std::string& what) {
-         spdlog::info("audit uid={} did=\"{}\"", uid, what);
-       }},
-      *this);
+  auto server = admin::Server::make({.socket_path = config_.gateway.run_dir + "/admin.sock",
+                                     .audit =
+                                         [](uint32_t uid, const std::string& what) {
+                                           spdlog::info("audit uid={} did=\"{}\"", uid, what);
+                                         }},
+                                    *this);
   if (!server) return std::move(server).forward();
   admin_ = std::move(*server);
   return {};
@@ -258,7 +262,8 @@ void Daemon::install(std::shared_ptr<proxy::Snapshot> snapshot) {
   fill_addresses(*snapshot);
   snapshot_ = std::move(snapshot);
   policy_loaded_unix_s_ = wall_unix_ms() / 1000;
-  for (auto& worker : workers_) worker->set_snapshot(snapshot_);
+  for (auto& worker : workers_)
+    worker->set_snapshot(snapshot_);
   write_peers();
 }
 
@@ -278,17 +283,19 @@ void Daemon::write_peers() {
 
 int Daemon::run() {
   writer_->start();
-  for (auto& worker : workers_) worker->start();
-  spdlog::info("tollgated serves {} with {} workers, steering={}, io={}",
-               to_string(config_.gateway.listen.front()), workers_.size(), resolver_->name(),
-               workers_.front()->loop().backend() == io::Loop::Backend::io_uring ? "io_uring"
-                                                                                 : "poll");
+  for (auto& worker : workers_)
+    worker->start();
+  spdlog::info(
+      "tollgated serves {} with {} workers, steering={}, io={}",
+      to_string(config_.gateway.listen.front()), workers_.size(), resolver_->name(),
+      workers_.front()->loop().backend() == io::Loop::Backend::io_uring ? "io_uring" : "poll");
   while (workers_drained_ < workers_.size()) {
     std::vector<pollfd> fds = {{signal_fd_.get(), POLLIN, 0},
                                {wake_fd_.get(), POLLIN, 0},
                                {admin_->publish_fd(), POLLIN, 0}};
     if (steering_) fds.push_back({steering_->flow_fd(), POLLIN, 0});
-    for (const auto& interest : admin_->interests()) fds.push_back({interest.fd, interest.events, 0});
+    for (const auto& interest : admin_->interests())
+      fds.push_back({interest.fd, interest.events, 0});
     ::poll(fds.data(), fds.size(), kControlTickMs);
     if (fds[0].revents != 0) on_signal();
     uint64_t ignored = 0;
@@ -298,7 +305,8 @@ int Daemon::run() {
       auto fresh = std::make_shared<proxy::Snapshot>(*snapshot_);
       fill_addresses(*fresh);
       snapshot_ = std::move(fresh);
-      for (auto& worker : workers_) worker->set_snapshot(snapshot_);
+      for (auto& worker : workers_)
+        worker->set_snapshot(snapshot_);
     }
     if (!peers_error_.empty()) write_peers();
     read_flows();
@@ -311,7 +319,8 @@ int Daemon::run() {
     }
     if (draining_ && monotonic_ms() > drain_deadline_ms_ + kCutPatienceMs) break;
   }
-  for (auto& worker : workers_) worker->stop();
+  for (auto& worker : workers_)
+    worker->stop();
   const bool recorded = writer_->stop(kLedgerPatience);
   if (!recorded) {
     spdlog::critical("{} usage records could not be written: {}", writer_->pending(),
@@ -354,9 +363,15 @@ void Daemon::read_flows() {
   if (!steering_) return;
   steering_->poll_flows([this](const ringbuf::FlowRecord& flow) {
     switch (flow.event) {
-      case ringbuf::FlowEvent::open: ++flows_.opened; break;
-      case ringbuf::FlowEvent::close: ++flows_.closed; break;
-      case ringbuf::FlowEvent::peer_unknown: ++flows_.unknown; break;
+      case ringbuf::FlowEvent::open:
+        ++flows_.opened;
+        break;
+      case ringbuf::FlowEvent::close:
+        ++flows_.closed;
+        break;
+      case ringbuf::FlowEvent::peer_unknown:
+        ++flows_.unknown;
+        break;
     }
   });
 }

@@ -86,8 +86,7 @@ Result<std::shared_ptr<proxy::Snapshot>> load_snapshot(const policy::Config& con
     snapshot->targets.push_back(std::move(*target));
   }
   if (!config.gateway.plain_http) {
-    auto context =
-        tls::make_server_context(config.gateway.certificate, config.gateway.private_key);
+    auto context = tls::make_server_context(config.gateway.certificate, config.gateway.private_key);
     if (!context) return std::move(context).forward();
     snapshot->server_tls = std::move(*context);
   }

@@ -52,10 +52,9 @@ int run(const std::string& path) {
 int uninstall(const std::string& path) {
   auto config = daemon::load_config(path);
   if (!config) return complain(config.error());
-  const Status removed =
-      kernel::Steering::uninstall({.endpoints = config->gateway.listen,
-                                   .tunnels = config->gateway.tunnels,
-                                   .bpffs = config->gateway.bpffs});
+  const Status removed = kernel::Steering::uninstall({.endpoints = config->gateway.listen,
+                                                      .tunnels = config->gateway.tunnels,
+                                                      .bpffs = config->gateway.bpffs});
   return removed ? kExitOk : complain(removed.error());
 }
 

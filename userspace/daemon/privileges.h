@@ -8,7 +8,8 @@
 
 namespace tollgate::daemon {
 
-// No core dumps and no ptrace by others: the key is in our memory. Descriptors for every connection.
+// No core dumps and no ptrace by others: the key is in our memory. Descriptors for every
+// connection.
 Status harden_process(const policy::Limits& limits);
 
 // Creates state_dir and run_dir (0750 and 0755) and gives them to `user` when we are root.

@@ -20,7 +20,7 @@ using proxy::Counters;
 constexpr std::chrono::seconds kWorkerPatience{2};
 
 uint64_t total(const std::vector<std::unique_ptr<proxy::Worker>>& workers,
-               Counters::Count Counters::* counter) {
+               Counters::Count Counters::*counter) {
   uint64_t sum = 0;
   for (const auto& worker : workers) {
     sum += (worker->counters().*counter).load(std::memory_order_relaxed);
@@ -30,7 +30,7 @@ uint64_t total(const std::vector<std::unique_ptr<proxy::Worker>>& workers,
 
 template <size_t N>
 uint64_t total(const std::vector<std::unique_ptr<proxy::Worker>>& workers,
-               std::array<Counters::Count, N> Counters::* counters, size_t index) {
+               std::array<Counters::Count, N> Counters::*counters, size_t index) {
   uint64_t sum = 0;
   for (const auto& worker : workers) {
     sum += (worker->counters().*counters)[index].load(std::memory_order_relaxed);
@@ -72,7 +72,8 @@ std::vector<proxy::WorkerReport> Daemon::ask_workers() {
   for (auto& worker : workers_) {
     auto promise = std::make_shared<std::promise<proxy::WorkerReport>>();
     answers.push_back(promise->get_future());
-    worker->report([promise](proxy::WorkerReport report) { promise->set_value(std::move(report)); });
+    worker->report(
+        [promise](proxy::WorkerReport report) { promise->set_value(std::move(report)); });
   }
   std::vector<proxy::WorkerReport> reports;
   for (auto& answer : answers) {
@@ -117,13 +118,14 @@ std::vector<std::string> Daemon::problems() const {
 json Daemon::status() {
   const policy::GatewayConfig& gateway = config_.gateway;
   json listen = json::array();
-  for (const Endpoint& endpoint : gateway.listen) listen.push_back(to_string(endpoint));
+  for (const Endpoint& endpoint : gateway.listen)
+    listen.push_back(to_string(endpoint));
   json steering = {{"mode", resolver_->name()}, {"reason", ""}, {"counters", json::object()}};
   if (steering_) {
-    for (const auto& [name, value] : steering_->counters()) steering["counters"][name] = value;
-    steering["flows"] = {{"opened", flows_.opened},
-                         {"closed", flows_.closed},
-                         {"peer_unknown", flows_.unknown}};
+    for (const auto& [name, value] : steering_->counters())
+      steering["counters"][name] = value;
+    steering["flows"] = {
+        {"opened", flows_.opened}, {"closed", flows_.closed}, {"peer_unknown", flows_.unknown}};
   } else {
     steering["reason"] = "configured: identity is the source address alone";
   }
@@ -138,11 +140,11 @@ json Daemon::status() {
   }
   json providers = json::array();
   for (const auto& target : snapshot_->targets) {
-    providers.push_back({{"name", target->provider},
-                         {"base_url", target->scheme + "://" + target->authority +
-                                          target->path_prefix},
-                         {"connections_idle", upstream[target->provider].idle},
-                         {"connections_busy", upstream[target->provider].busy}});
+    providers.push_back(
+        {{"name", target->provider},
+         {"base_url", target->scheme + "://" + target->authority + target->path_prefix},
+         {"connections_idle", upstream[target->provider].idle},
+         {"connections_busy", upstream[target->provider].busy}});
   }
   const std::vector<std::string> problems = this->problems();
   return {
@@ -186,7 +188,8 @@ json Daemon::status() {
 json Daemon::peers() {
   std::unordered_map<uint32_t, size_t> connections;
   for (const auto& report : ask_workers()) {
-    for (const auto& [peer_id, count] : report.connections_by_peer) connections[peer_id] += count;
+    for (const auto& [peer_id, count] : report.connections_by_peer)
+      connections[peer_id] += count;
   }
   json list = json::array();
   for (const policy::Peer& peer : snapshot_->policy->peers()) {
@@ -234,8 +237,7 @@ Result<json> Daemon::explain(const std::string& user, const std::string& model) 
   const policy::Policy::Explanation explanation = policy.explain(user, model);
   json steps = json::array();
   for (const auto& step : explanation.steps) {
-    steps.push_back(
-        {{"subject", step.subject}, {"passed", step.passed}, {"reason", step.reason}});
+    steps.push_back({{"subject", step.subject}, {"passed", step.passed}, {"reason", step.reason}});
   }
   json answer = {{"user", user}, {"model", model}, {"groups", json::array()}, {"steps", steps}};
   for (const policy::Peer& peer : policy.peers()) {

@@ -42,15 +42,15 @@ class Socket {
   ~Socket();  // asserts that it is closed or was never opened
   Socket(const Socket&) = delete;
 
-  void adopt(UniqueFd connected);            // an accepted connection
-  Status connect(const Endpoint& remote);    // ends in on_connected
-  void start_receiving();                    // also resumes; idempotent
+  void adopt(UniqueFd connected);          // an accepted connection
+  Status connect(const Endpoint& remote);  // ends in on_connected
+  void start_receiving();                  // also resumes; idempotent
   // Bytes that were on their way may still arrive after this.
   void stop_receiving();
   // `bytes` must stay unchanged until on_sent. Not while sending().
   void send(std::span<const std::byte> bytes);
   bool sending() const;
-  void shutdown_send();                      // FIN; not while sending()
+  void shutdown_send();  // FIN; not while sending()
   // Cancels what is in the kernel, waits for it, closes; then on_closed. Idempotent. No other
   // callback comes after the call. reset: RST instead of FIN (SO_LINGER 0).
   void close(bool reset = false);
@@ -92,8 +92,8 @@ class Loop {
   enum class Backend : uint8_t { io_uring, poll };
   struct Options {
     Backend backend = Backend::io_uring;
-    uint32_t entries = 1024;          // submission queue; the completion queue is 8 ×
-    uint32_t buffers = 256;           // power of two
+    uint32_t entries = 1024;  // submission queue; the completion queue is 8 ×
+    uint32_t buffers = 256;   // power of two
     uint32_t buffer_bytes = 16 * 1024;
   };
   // io_uring is probed by a NOP round trip; where it is denied, the result is a poll loop whose

@@ -36,7 +36,7 @@ class Writer {
     std::atomic<uint64_t> committed{0};
     std::atomic<uint64_t> batches{0};
     std::atomic<uint64_t> store_errors{0};
-    std::atomic<uint64_t> undecodable{0};   // must stay 0
+    std::atomic<uint64_t> undecodable{0};    // must stay 0
     std::atomic<uint64_t> sequence_gaps{0};  // must stay 0
   };
   // Called on the ledger thread after the commit, for `tail`. Must not block.

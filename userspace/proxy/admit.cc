@@ -35,8 +35,8 @@ std::variant<Admission, Refusal> admit(const AdmitAsk& ask) {
                    "Send the request without it.",
                    "background"};
   }
-  policy::Verdict verdict = policy.decide(
-      *peer, {.model = ask.facts->model, .service_tier = ask.facts->service_tier});
+  policy::Verdict verdict =
+      policy.decide(*peer, {.model = ask.facts->model, .service_tier = ask.facts->service_tier});
   if (auto* refusal = std::get_if<Refusal>(&verdict)) return std::move(*refusal);
   auto& allowed = std::get<policy::Allowed>(verdict);
   const std::shared_ptr<const Target>* target = ask.snapshot->target_of(allowed.provider->name);

@@ -22,7 +22,7 @@ struct Admission {
 
 struct AdmitAsk {
   std::shared_ptr<const Snapshot> snapshot;
-  PeerTag tag;                 // of the connection
+  PeerTag tag;  // of the connection
   const codec::RequestFacts* facts = nullptr;
   bool store_healthy = false;  // the ledger can record, and its ring has room
   bool draining = false;

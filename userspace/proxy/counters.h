@@ -13,19 +13,19 @@ namespace tollgate::proxy {
 struct Counters {
   using Count = std::atomic<uint64_t>;
   Count connections_accepted{0};
-  Count connections_refused{0};   // over connections_max, or accept failed
+  Count connections_refused{0};  // over connections_max, or accept failed
   Count connections_open{0};
   Count handshakes_failed{0};
-  Count requests{0};              // heads read, whatever became of them
-  Count requests_running{0};      // admitted, not yet settled
+  Count requests{0};                // heads read, whatever became of them
+  Count requests_running{0};        // admitted, not yet settled
   std::array<Count, 8> outcomes{};  // by ringbuf::Outcome
   std::array<Count, policy::kRefusalCodeCount> refused{};
   Count estimated{0};
-  Count usage_malformed{0};       // a provider's usage that was not the integers it must be
+  Count usage_malformed{0};  // a provider's usage that was not the integers it must be
   Count terminal_oversized{0};
-  Count records_delayed{0};       // the ring to the ledger was full for a while
-  Count settle_timeouts{0};       // a client was cut because its record did not become durable
-  Count identity_mismatch{0};     // tag and peer address disagreed
+  Count records_delayed{0};    // the ring to the ledger was full for a while
+  Count settle_timeouts{0};    // a client was cut because its record did not become durable
+  Count identity_mismatch{0};  // tag and peer address disagreed
 };
 
 inline void add(Counters::Count& counter, uint64_t n = 1) {

@@ -23,14 +23,14 @@ struct Exchange {
   explicit Exchange(BodyMemory& memory) : body(memory) {}
 
   RequestId id;
-  int64_t started_ms = 0;      // monotonic
-  std::string head_text;       // what the views of `head` point into
+  int64_t started_ms = 0;  // monotonic
+  std::string head_text;   // what the views of `head` point into
   codec::RequestHead head;
   Body body;
   codec::ChunkedDecoder chunks;
   codec::RequestFacts facts;
   ringbuf::UsageRecord record;
-  std::string upstream_path;   // below the provider's prefix
+  std::string upstream_path;  // below the provider's prefix
 
   // Once admitted:
   bool admitted = false;

@@ -43,9 +43,9 @@ constexpr std::array<std::string_view, 6> kStrippedRequestPrefixes = {
 };
 
 constexpr std::array<std::string_view, 6> kStrippedResponseFields = {
-    "content-length", "openai-organization", "openai-project",
-    "set-cookie",     "alt-svc",  // HTTP/3 at the provider would walk around the gateway
-    "x-request-id",               // ours names the request; the provider's goes on beside it
+    "content-length", "openai-organization", "openai-project", "set-cookie",
+    "alt-svc",       // HTTP/3 at the provider would walk around the gateway
+    "x-request-id",  // ours names the request; the provider's goes on beside it
 };
 
 // Codex waits in silence for as long as Retry-After says; a person must not sit before it.
@@ -91,7 +91,8 @@ std::string upstream_request_head(const Target& target, std::string_view method,
                                   uint64_t body_bytes) {
   std::string out;
   size_t bytes = 256 + target.key->reveal().size() + target.authority.size();
-  for (const auto& field : from.fields) bytes += field.name.size() + field.value.size() + 4;
+  for (const auto& field : from.fields)
+    bytes += field.name.size() + field.value.size() + 4;
   out.reserve(bytes);  // one allocation: no copy of the key is left behind by growing
   out.append(method).append(" ").append(target.path_prefix).append(path).append(" HTTP/1.1\r\n");
   append_field(out, "host", target.authority);
@@ -152,28 +153,50 @@ std::string local_answer(const LocalAnswer& answer, const RequestId& id) {
 
 std::string_view reason_phrase(int status) {
   switch (status) {
-    case 200: return "OK";
-    case 201: return "Created";
-    case 202: return "Accepted";
-    case 204: return "No Content";
-    case 400: return "Bad Request";
-    case 401: return "Unauthorized";
-    case 402: return "Payment Required";
-    case 403: return "Forbidden";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 408: return "Request Timeout";
-    case 409: return "Conflict";
-    case 413: return "Content Too Large";
-    case 415: return "Unsupported Media Type";
-    case 422: return "Unprocessable Content";
-    case 426: return "Upgrade Required";
-    case 429: return "Too Many Requests";
-    case 500: return "Internal Server Error";
-    case 502: return "Bad Gateway";
-    case 503: return "Service Unavailable";
-    case 504: return "Gateway Timeout";
-    default: return status < 400 ? "OK" : "Error";
+    case 200:
+      return "OK";
+    case 201:
+      return "Created";
+    case 202:
+      return "Accepted";
+    case 204:
+      return "No Content";
+    case 400:
+      return "Bad Request";
+    case 401:
+      return "Unauthorized";
+    case 402:
+      return "Payment Required";
+    case 403:
+      return "Forbidden";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 408:
+      return "Request Timeout";
+    case 409:
+      return "Conflict";
+    case 413:
+      return "Content Too Large";
+    case 415:
+      return "Unsupported Media Type";
+    case 422:
+      return "Unprocessable Content";
+    case 426:
+      return "Upgrade Required";
+    case 429:
+      return "Too Many Requests";
+    case 500:
+      return "Internal Server Error";
+    case 502:
+      return "Bad Gateway";
+    case 503:
+      return "Service Unavailable";
+    case 504:
+      return "Gateway Timeout";
+    default:
+      return status < 400 ? "OK" : "Error";
   }
 }
 

@@ -1,6 +1,6 @@
-// Writes message heads anew from their parsed fields, never as copied bytes. End-to-end fields pass,
-// known or not; what ends at this hop, what is the client's credential, and what could name an
-// identity or an account does not.
+// Writes message heads anew from their parsed fields, never as copied bytes. End-to-end fields
+// pass, known or not; what ends at this hop, what is the client's credential, and what could name
+// an identity or an account does not.
 #pragma once
 
 #include <cstdint>

@@ -29,9 +29,12 @@ bool is_event_stream(const codec::ResponseHead& head) {
 
 Outcome outcome_of(codec::ResponseEnd end) {
   switch (end) {
-    case codec::ResponseEnd::completed: return Outcome::completed;
-    case codec::ResponseEnd::failed: return Outcome::failed;
-    case codec::ResponseEnd::incomplete: return Outcome::incomplete;
+    case codec::ResponseEnd::completed:
+      return Outcome::completed;
+    case codec::ResponseEnd::failed:
+      return Outcome::failed;
+    case codec::ResponseEnd::incomplete:
+      return Outcome::incomplete;
   }
   return Outcome::upstream_error;
 }
@@ -41,19 +44,24 @@ Refusal upstream_refusal(RefusalCode code, const std::string& provider,
                          const std::string& contact) {
   switch (code) {
     case RefusalCode::upstream_certificate:
-      return {code, "The gateway does not trust the certificate of provider " + provider +
-                        " and sent it nothing; " + contact + ".", {}};
-    case RefusalCode::upstream_key_rejected:
-      return {code, "Provider " + provider + " did not accept the gateway's key; " + contact + ".",
+      return {code,
+              "The gateway does not trust the certificate of provider " + provider +
+                  " and sent it nothing; " + contact + ".",
               {}};
+    case RefusalCode::upstream_key_rejected:
+      return {
+          code, "Provider " + provider + " did not accept the gateway's key; " + contact + ".", {}};
     case RefusalCode::upstream_timeout:
       return {code, "Provider " + provider + " did not answer the gateway in time. Try again.", {}};
     case RefusalCode::upstream_protocol:
-      return {code, "Provider " + provider + " answered in a way that the gateway cannot meter; " +
-                        contact + ".", {}};
+      return {code,
+              "Provider " + provider + " answered in a way that the gateway cannot meter; " +
+                  contact + ".",
+              {}};
     default:
       return {RefusalCode::upstream_unreachable,
-              "The gateway cannot reach provider " + provider + " at the moment. Try again.", {}};
+              "The gateway cannot reach provider " + provider + " at the moment. Try again.",
+              {}};
   }
 }
 
@@ -83,7 +91,9 @@ void Session::on_upstream_ready() {
       exchange.body.bytes());
 }
 
-void Session::on_upstream_request_sent() { exchange_->body.release(); }
+void Session::on_upstream_request_sent() {
+  exchange_->body.release();
+}
 
 void Session::on_upstream_head(const codec::ResponseHead& head) {
   Exchange& exchange = *exchange_;
@@ -96,8 +106,9 @@ void Session::on_upstream_head(const codec::ResponseHead& head) {
   const std::string_view coding = head.field("content-encoding");
   const bool coded = !coding.empty() && !codec::equals_ignoring_case(coding, "identity");
   if (head.status == 401 || head.status == 403) {
-    exchange.refusal = upstream_refusal(RefusalCode::upstream_key_rejected,
-                                        exchange.record.provider, worker_.snapshot_->policy->contact());
+    exchange.refusal =
+        upstream_refusal(RefusalCode::upstream_key_rejected, exchange.record.provider,
+                         worker_.snapshot_->policy->contact());
   } else if ((head.status >= 300 && head.status < 400) || coded) {
     exchange.refusal = upstream_refusal(RefusalCode::upstream_protocol, exchange.record.provider,
                                         worker_.snapshot_->policy->contact());
@@ -111,14 +122,13 @@ void Session::on_upstream_head(const codec::ResponseHead& head) {
   }
   const bool close = !exchange.head.keep_alive || draining_;
   if (head.status == 200 && is_event_stream(head)) {
-    exchange.scanner =
-        std::make_unique<codec::SseScanner>(worker_.shared_.limits.event_bytes_max);
+    exchange.scanner = std::make_unique<codec::SseScanner>(worker_.shared_.limits.event_bytes_max);
     stream_.write(client_response_head(head, exchange.id, {.chunked = true, .close = close}));
     return;
   }
   // Not a stream: it is kept until its end is known and recorded, then sent whole.
-  exchange.answer_chunked = head.framing != codec::BodyFraming::length &&
-                            head.framing != codec::BodyFraming::none;
+  exchange.answer_chunked =
+      head.framing != codec::BodyFraming::length && head.framing != codec::BodyFraming::none;
   exchange.answer_head = client_response_head(
       head, exchange.id,
       {.chunked = exchange.answer_chunked, .content_length = head.content_length, .close = close});
@@ -188,8 +198,8 @@ void Session::on_upstream_failed(RefusalCode code, const std::string& why) {
                policy::shape_of(code).name, why);
   const bool begun = exchange.scanner != nullptr;
   if (!begun) {
-    exchange.refusal = upstream_refusal(code, exchange.record.provider,
-                                        worker_.snapshot_->policy->contact());
+    exchange.refusal =
+        upstream_refusal(code, exchange.record.provider, worker_.snapshot_->policy->contact());
   }
   settle_exchange(Outcome::upstream_error, nullptr,
                   begun ? Exchange::Then::cut : Exchange::Then::refuse);
@@ -229,10 +239,9 @@ void Session::settle_exchange(Outcome outcome, const codec::ResponseFacts* facts
       "request={} user={} peer={} policy={} model={} outcome={} status={} tokens_in={} "
       "tokens_cached={} tokens_out={} nano_usd={} estimated={} ms={} bytes_up={} bytes_down={}",
       to_string(record.id), record.user, record.peer_address, record.policy,
-      printable(record.model_asked),
-      to_string(outcome), record.http_status, record.input_tokens, record.cached_tokens,
-      record.output_tokens, record.cost.value, record.estimated, record.duration_ms,
-      record.bytes_up, record.bytes_down);
+      printable(record.model_asked), to_string(outcome), record.http_status, record.input_tokens,
+      record.cached_tokens, record.output_tokens, record.cost.value, record.estimated,
+      record.duration_ms, record.bytes_up, record.bytes_down);
   const uint64_t sequence = worker_.record(record);
   set_state(State::settle);
   worker_.await_durable(sequence, *this);

@@ -22,7 +22,9 @@ constexpr size_t kLabelBytesMax = 128;
 // destroy the answer before it was read (RFC 9112 9.6).
 constexpr int64_t kLingerMs = 10'000;
 
-std::string label(std::string_view claim) { return std::string(claim.substr(0, kLabelBytesMax)); }
+std::string label(std::string_view claim) {
+  return std::string(claim.substr(0, kLabelBytesMax));
+}
 
 std::string json_list_of_models(const std::vector<std::string>& models) {
   nlohmann::json data = nlohmann::json::array();
@@ -56,7 +58,9 @@ void Session::set_state(State state) {
 
 // ---- the connection ----------------------------------------------------------------------------
 
-void Session::on_stream_open() { set_state(State::head); }
+void Session::on_stream_open() {
+  set_state(State::head);
+}
 
 void Session::on_stream_data(std::span<const std::byte> plain) {
   if (state_ == State::linger) {
@@ -95,7 +99,9 @@ void Session::on_stream_drained() {
   }
 }
 
-void Session::on_stream_closed() { worker_.remove(*this); }
+void Session::on_stream_closed() {
+  worker_.remove(*this);
+}
 
 void Session::close_session() {
   if (state_ == State::closing) return;
@@ -207,12 +213,14 @@ void Session::route() {
             {}});
   } else if (head.upgrade) {
     refuse({RefusalCode::upgrade_refused,
-            "This gateway does not speak WebSocket; use HTTP with server-sent events.", {}});
+            "This gateway does not speak WebSocket; use HTTP with server-sent events.",
+            {}});
   } else if (responses && head.method == "POST") {
     begin_body();
   } else if (head.content_length.value_or(0) != 0 || head.chunked) {
     refuse({RefusalCode::method_not_allowed,
-            printable(exchange_->record.endpoint) + " takes no body here.", {}});
+            printable(exchange_->record.endpoint) + " takes no body here.",
+            {}});
   } else if (responses && head.method == "HEAD") {
     answer_locally(200, "", true);
   } else if (models && (head.method == "GET" || head.method == "HEAD")) {
@@ -221,7 +229,8 @@ void Session::route() {
                    head.method == "HEAD");
   } else {
     refuse({RefusalCode::method_not_allowed,
-            "This gateway does not serve " + printable(exchange_->record.endpoint) + ".", {}});
+            "This gateway does not serve " + printable(exchange_->record.endpoint) + ".",
+            {}});
   }
 }
 
@@ -231,8 +240,8 @@ void Session::begin_body() {
   const std::string_view coding = head.field("content-encoding");
   if (!coding.empty() && !codec::equals_ignoring_case(coding, "identity")) {
     refuse({RefusalCode::body_encoding,
-            "This gateway must read the request body and cannot decode \"" + printable(label(coding)) +
-                "\". Send it uncompressed.",
+            "This gateway must read the request body and cannot decode \"" +
+                printable(label(coding)) + "\". Send it uncompressed.",
             {}});
     return;
   }
@@ -275,7 +284,8 @@ void Session::read_body(std::span<const std::byte>& bytes) {
         return;
       case codec::ChunkedDecoder::State::fault:
         refuse({RefusalCode::head_malformed,
-                "This gateway could not read the request's chunked body.", {}});
+                "This gateway could not read the request's chunked body.",
+                {}});
         return;
     }
   }
@@ -292,7 +302,8 @@ bool Session::append_body(std::span<const std::byte> bytes) {
   }
   if (!exchange_->body.append(bytes, exchange_->head.content_length.value_or(0))) {
     refuse({RefusalCode::overloaded,
-            "The gateway holds as many requests as it may. Try again in a moment.", {}});
+            "The gateway holds as many requests as it may. Try again in a moment.",
+            {}});
     return false;
   }
   return true;
@@ -304,22 +315,22 @@ void Session::end_body() {
   codec::InspectResult inspected = worker_.inspector_.inspect(exchange.body.bytes());
   if (exchange.body.size() > (size_t{1} << 20)) worker_.inspector_.trim();
   if (inspected.fault != codec::BodyFault::none) {
-    const RefusalCode code = inspected.fault == codec::BodyFault::duplicate_key
-                                 ? RefusalCode::json_duplicate_key
-                             : inspected.fault == codec::BodyFault::model_missing
-                                 ? RefusalCode::model_missing
-                                 : RefusalCode::json_malformed;
+    const RefusalCode code =
+        inspected.fault == codec::BodyFault::duplicate_key   ? RefusalCode::json_duplicate_key
+        : inspected.fault == codec::BodyFault::model_missing ? RefusalCode::model_missing
+                                                             : RefusalCode::json_malformed;
     refuse({code, "This gateway could not read the request: " + inspected.detail + ".", {}});
     return;
   }
   exchange.facts = std::move(inspected.facts);
   exchange.record.model_asked = label(exchange.facts.model);
   exchange.record.tier = label(exchange.facts.service_tier);
-  auto admitted = admit({.snapshot = worker_.snapshot_,
-                         .tag = tag_,
-                         .facts = &exchange.facts,
-                         .store_healthy = worker_.ledger_has_room() && worker_.shared_.store_healthy(),
-                         .draining = draining_});
+  auto admitted =
+      admit({.snapshot = worker_.snapshot_,
+             .tag = tag_,
+             .facts = &exchange.facts,
+             .store_healthy = worker_.ledger_has_room() && worker_.shared_.store_healthy(),
+             .draining = draining_});
   if (auto* refusal = std::get_if<Refusal>(&admitted)) {
     refuse(std::move(*refusal));
     return;
@@ -369,10 +380,10 @@ void Session::refuse(Refusal refusal) {
 // useless for the next one.
 void Session::send_refusal(const Refusal& refusal) {
   const codec::RequestHead& head = exchange_->head;
-  const bool body_unread = state_ == State::body
-                               ? exchange_->head.chunked || body_remaining_ != 0
-                               : state_ == State::head &&
-                                     (head.chunked || head.content_length.value_or(0) != 0);
+  const bool body_unread =
+      state_ == State::body
+          ? exchange_->head.chunked || body_remaining_ != 0
+          : state_ == State::head && (head.chunked || head.content_length.value_or(0) != 0);
   const bool head_unread = head.method.empty();
   const bool close = head_unread || body_unread || !head.keep_alive || draining_;
   stream_.write(local_answer({.status = policy::shape_of(refusal.code).http_status,
@@ -419,7 +430,8 @@ void Session::sweep(int64_t now_ms) {
     case State::body:
       if (in_state_ms > int64_t{limits.client_request_ms}) {
         refuse({RefusalCode::request_timeout,
-                "The request's body did not arrive in time. Try again.", {}});
+                "The request's body did not arrive in time. Try again.",
+                {}});
       }
       return;
     case State::relay:
@@ -467,14 +479,22 @@ void Session::cut(const std::string& why) {
 
 std::string_view Session::state_name() const {
   switch (state_) {
-    case State::handshake: return "handshake";
-    case State::head: return "idle";
-    case State::body: return "uploading";
-    case State::upstream: return "waiting";
-    case State::relay: return "streaming";
-    case State::settle: return "settling";
-    case State::linger: return "ending";
-    case State::closing: return "closing";
+    case State::handshake:
+      return "handshake";
+    case State::head:
+      return "idle";
+    case State::body:
+      return "uploading";
+    case State::upstream:
+      return "waiting";
+    case State::relay:
+      return "streaming";
+    case State::settle:
+      return "settling";
+    case State::linger:
+      return "ending";
+    case State::closing:
+      return "closing";
   }
   return "";
 }

@@ -32,7 +32,7 @@ struct SessionInfo {  // for `tollgate sessions`
 
 struct Accepted {
   UniqueFd fd;
-  PeerTag tag;      // peer_id 0: unknown
+  PeerTag tag;  // peer_id 0: unknown
   Endpoint remote;
   uint64_t flow_id = 0;
 };
@@ -42,9 +42,9 @@ class Session final : StreamEvents, UpstreamUser {
   Session(Worker& worker, Accepted accepted);
   ~Session();
 
-  void on_durable();           // the record of the running exchange is on disk
-  void sweep(int64_t now_ms);  // deadlines
-  void drain();                // no further request; closes at once when idle
+  void on_durable();                 // the record of the running exchange is on disk
+  void sweep(int64_t now_ms);        // deadlines
+  void drain();                      // no further request; closes at once when idle
   void cut(const std::string& why);  // drain is over
   bool info(SessionInfo& out) const;
   uint32_t peer_id() const { return tag_.peer_id; }
@@ -54,7 +54,7 @@ class Session final : StreamEvents, UpstreamUser {
  private:
   enum class State : uint8_t {
     handshake,
-    head,      // between requests, or a head is coming in
+    head,  // between requests, or a head is coming in
     body,
     upstream,  // admitted: connection, request, answer head
     relay,     // the answer goes through
@@ -108,8 +108,8 @@ class Session final : StreamEvents, UpstreamUser {
   bool processing_ = false;  // process_input is on the stack
   bool draining_ = false;
   bool paused_upstream_ = false;
-  int64_t since_ms_;         // when the state began
-  std::string input_;        // bytes not yet read as head or body
+  int64_t since_ms_;   // when the state began
+  std::string input_;  // bytes not yet read as head or body
   size_t scanned_ = 0;
   uint64_t body_remaining_ = 0;
   uint64_t dropped_bytes_ = 0;

@@ -7,7 +7,9 @@ namespace {
 // syntax are shorter tokens. Calibration from settled requests replaces it with the budgets.
 constexpr uint64_t kBytesPerToken = 3;
 
-uint64_t tokens_of_bytes(uint64_t bytes) { return (bytes + kBytesPerToken - 1) / kBytesPerToken; }
+uint64_t tokens_of_bytes(uint64_t bytes) {
+  return (bytes + kBytesPerToken - 1) / kBytesPerToken;
+}
 
 void take_reported(const codec::Usage& usage, ringbuf::UsageRecord& record) {
   record.input_tokens = usage.input_tokens;

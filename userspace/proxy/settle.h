@@ -16,8 +16,8 @@ struct Settlement {
   ringbuf::Outcome outcome;
   // Of the terminal event or the JSON answer, when there was one.
   const codec::ResponseFacts* facts = nullptr;
-  bool sent_upstream = false;     // at least one byte of the request left
-  int upstream_status = 0;        // 0: no answer head came
+  bool sent_upstream = false;         // at least one byte of the request left
+  int upstream_status = 0;            // 0: no answer head came
   uint64_t visible_output_bytes = 0;  // of delta events so far
 };
 

@@ -81,7 +81,9 @@ void Stream::close(bool reset) {
   socket_.close(reset);
 }
 
-void Stream::pause() { socket_.stop_receiving(); }
+void Stream::pause() {
+  socket_.stop_receiving();
+}
 
 void Stream::resume() {
   if (!closing_ && !ended_) socket_.start_receiving();

@@ -54,7 +54,7 @@ enum class StreamEnd : uint8_t {
 
 class StreamEvents {
  public:
-  virtual void on_stream_open() = 0;  // handshake done
+  virtual void on_stream_open() = 0;                                  // handshake done
   virtual void on_stream_data(std::span<const std::byte> plain) = 0;  // valid in the call only
   virtual void on_stream_end(StreamEnd end, const Error& error) = 0;  // nothing more comes in
   virtual void on_stream_drained() = 0;  // everything written was handed to the kernel
@@ -82,7 +82,7 @@ class Stream final : io::SocketEvents {
   // Ends it now; what is queued is lost. on_stream_closed follows, and nothing else.
   void close(bool reset = false);
 
-  void pause();   // stop reading: the other side of the relay is behind
+  void pause();  // stop reading: the other side of the relay is behind
   void resume();
 
   bool open() const { return opened_ && !closing_; }

@@ -90,10 +90,9 @@ void UpstreamConnection::on_stream_data(std::span<const std::byte> plain) {
 bool UpstreamConnection::read_head() {
   while (state_ == State::exchange && reading_ == Reading::head) {
     codec::ResponseHead head;
-    const codec::HeadResult result =
-        codec::parse_response_head(head_, {.bytes_max = pool_.limits_.head_bytes_max * size_t{8},
-                                           .fields_max = 200},
-                                   "POST", scanned_, head);
+    const codec::HeadResult result = codec::parse_response_head(
+        head_, {.bytes_max = pool_.limits_.head_bytes_max * size_t{8}, .fields_max = 200}, "POST",
+        scanned_, head);
     if (result.state == codec::HeadState::need_more) return false;
     if (result.state == codec::HeadState::fault) {
       fail(RefusalCode::upstream_protocol, "the provider's answer: " + std::string(result.why));
@@ -227,7 +226,9 @@ void UpstreamConnection::on_stream_drained() {
   if (state_ == State::exchange && !unsent_.empty()) send_body_slice();
 }
 
-void UpstreamConnection::on_stream_closed() { pool_.remove(*this); }
+void UpstreamConnection::on_stream_closed() {
+  pool_.remove(*this);
+}
 
 void UpstreamConnection::fail(RefusalCode code, const std::string& why) {
   UpstreamUser* user = std::exchange(user_, nullptr);
@@ -319,7 +320,9 @@ void UpstreamPool::forget_idle(UpstreamConnection& connection) {
   std::erase(idle_[connection.pool_key()], &connection);
 }
 
-void UpstreamPool::remove(UpstreamConnection& connection) { connections_.erase(&connection); }
+void UpstreamPool::remove(UpstreamConnection& connection) {
+  connections_.erase(&connection);
+}
 
 void UpstreamPool::sweep(int64_t now_ms) {
   std::vector<UpstreamConnection*> late;
@@ -336,7 +339,8 @@ void UpstreamPool::sweep(int64_t now_ms) {
 
 void UpstreamPool::close_idle() {
   for (auto& [key, idle] : idle_) {
-    for (UpstreamConnection* connection : std::vector(idle)) connection->dispose();
+    for (UpstreamConnection* connection : std::vector(idle))
+      connection->dispose();
   }
 }
 

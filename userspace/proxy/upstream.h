@@ -42,7 +42,8 @@ class UpstreamUser {
 
 class UpstreamConnection final : StreamEvents {
  public:
-  UpstreamConnection(UpstreamPool& pool, std::shared_ptr<const Target> target, size_t address_index);
+  UpstreamConnection(UpstreamPool& pool, std::shared_ptr<const Target> target,
+                     size_t address_index);
 
   // `head` is written anew by forward.h and wiped here; `body` stays the caller's and must live
   // until on_upstream_request_sent or the end of the exchange.

@@ -14,7 +14,8 @@
 namespace tollgate::proxy {
 namespace {
 
-// Deadlines are seconds and minutes; they are looked at twice a second rather than armed one by one.
+// Deadlines are seconds and minutes; they are looked at twice a second rather than armed one by
+// one.
 constexpr uint32_t kTickMs = 500;
 
 std::optional<Endpoint> peer_of(int fd) {
@@ -50,11 +51,14 @@ Result<std::unique_ptr<Worker>> Worker::make(Options options, Shared& shared) {
   return worker;
 }
 
-Worker::~Worker() { stop(); }
+Worker::~Worker() {
+  stop();
+}
 
 void Worker::start() {
   thread_ = std::thread([this] {
-    for (auto& listener : listeners_) listener->start();
+    for (auto& listener : listeners_)
+      listener->start();
     loop_->watch(lane_->notify_fd, [this] { on_lane_notify(); });
     loop_->every(kTickMs, [this] { tick(); });
     loop_->run();
@@ -68,7 +72,8 @@ void Worker::stop() {
 }
 
 void Worker::set_snapshot(std::shared_ptr<const Snapshot> snapshot) {
-  loop_->post([this, snapshot = std::move(snapshot)]() mutable { snapshot_ = std::move(snapshot); });
+  loop_->post(
+      [this, snapshot = std::move(snapshot)]() mutable { snapshot_ = std::move(snapshot); });
 }
 
 void Worker::on_accepted(UniqueFd connection) {
@@ -87,10 +92,9 @@ void Worker::on_accepted(UniqueFd connection) {
       shared_.resolver->resolve(connection.get(), remote->address, *snapshot_->policy)
           .value_or(PeerTag{});
   const uint64_t flow_id = cookie_of(connection.get());
-  auto session = std::make_unique<Session>(*this, Accepted{.fd = std::move(connection),
-                                                           .tag = tag,
-                                                           .remote = *remote,
-                                                           .flow_id = flow_id});
+  auto session = std::make_unique<Session>(
+      *this,
+      Accepted{.fd = std::move(connection), .tag = tag, .remote = *remote, .flow_id = flow_id});
   session->index = sessions_.size();
   sessions_.push_back(std::move(session));
 }
@@ -100,7 +104,9 @@ void Worker::on_accept_error(int sys_errno) {
   spdlog::warn("accept: {}", std::strerror(sys_errno));
 }
 
-void Worker::on_listener_closed() { check_drained(); }
+void Worker::on_listener_closed() {
+  check_drained();
+}
 
 void Worker::remove(Session& session) {
   forget(session);
@@ -153,7 +159,8 @@ void Worker::on_lane_notify() {
 }
 
 void Worker::push_delayed() {
-  while (!delayed_.empty() && lane_->ring.push(delayed_.front())) delayed_.pop_front();
+  while (!delayed_.empty() && lane_->ring.push(delayed_.front()))
+    delayed_.pop_front();
 }
 
 void Worker::tick() {
@@ -161,7 +168,8 @@ void Worker::tick() {
   push_delayed();
   const int64_t now = now_ms();
   // Backwards: a session that ends here is removed later, from the loop, never in this pass.
-  for (size_t i = sessions_.size(); i-- > 0;) sessions_[i]->sweep(now);
+  for (size_t i = sessions_.size(); i-- > 0;)
+    sessions_[i]->sweep(now);
   pool_->sweep(now);
   check_drained();
 }
@@ -171,8 +179,10 @@ void Worker::drain(std::function<void()> drained) {
     const FlushList::Turn turn(flush_list_);
     draining_ = true;
     drained_ = std::move(drained);
-    for (auto& listener : listeners_) listener->close();
-    for (size_t i = sessions_.size(); i-- > 0;) sessions_[i]->drain();
+    for (auto& listener : listeners_)
+      listener->close();
+    for (size_t i = sessions_.size(); i-- > 0;)
+      sessions_[i]->drain();
     pool_->close_idle();
     check_drained();
   });
@@ -181,7 +191,8 @@ void Worker::drain(std::function<void()> drained) {
 void Worker::cut(std::string why) {
   loop_->post([this, why = std::move(why)] {
     const FlushList::Turn turn(flush_list_);
-    for (size_t i = sessions_.size(); i-- > 0;) sessions_[i]->cut(why);
+    for (size_t i = sessions_.size(); i-- > 0;)
+      sessions_[i]->cut(why);
   });
 }
 

@@ -60,9 +60,9 @@ class Worker final : io::ListenerEvents {
   void start();  // the thread
   // From any thread.
   void set_snapshot(std::shared_ptr<const Snapshot> snapshot);
-  void drain(std::function<void()> drained);  // `drained` runs on the worker's thread
-  void cut(std::string why);                  // ends what still runs, settled
-  void stop();                                // and join
+  void drain(std::function<void()> drained);             // `drained` runs on the worker's thread
+  void cut(std::string why);                             // ends what still runs, settled
+  void stop();                                           // and join
   void report(std::function<void(WorkerReport)> reply);  // on the worker's thread
 
   const Counters& counters() const { return counters_; }
@@ -79,7 +79,7 @@ class Worker final : io::ListenerEvents {
   // For sessions.
   uint64_t record(ringbuf::UsageRecord record);  // returns the sequence to wait for
   void await_durable(uint64_t sequence, Session& session);
-  void forget(const Session& session);           // it no longer waits
+  void forget(const Session& session);  // it no longer waits
   void remove(Session& session);
   bool ledger_has_room() const { return delayed_.empty(); }
   int64_t now_ms() const { return loop_->now_monotonic_ms(); }

@@ -1,0 +1,147 @@
+#include "userspace/proxy/forward.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+namespace tollgate::proxy {
+namespace {
+
+constexpr char kKey[] = "sk-test-not-a-key";
+
+std::shared_ptr<Target> make_target() {
+  auto target = std::make_shared<Target>();
+  target->authority = "api.example.test";
+  target->path_prefix = "/v1";
+  target->key = std::make_shared<const Secret>(std::string(kKey));
+  return target;
+}
+
+std::string forward(std::string_view text) {
+  codec::RequestHead head;
+  size_t scanned = 0;
+  const auto result = codec::parse_request_head(text, {}, scanned, head);
+  EXPECT_EQ(result.state, codec::HeadState::complete) << result.why;
+  return upstream_request_head(*make_target(), "POST", "/responses", head, 7);
+}
+
+TEST(Forward, RequestHeadIsWrittenAnewWithTheProvidersHostAndKey) {
+  const std::string out = forward(
+      "POST /v1/responses HTTP/1.1\r\nhost: gw:4100\r\ncontent-length: 7\r\n"
+      "x-codex-window-id: w\r\n\r\n");
+  EXPECT_TRUE(out.starts_with("POST /v1/responses HTTP/1.1\r\nhost: api.example.test\r\n"));
+  EXPECT_NE(out.find("x-codex-window-id: w\r\n"), out.npos);
+  EXPECT_NE(out.find("content-length: 7\r\n"), out.npos);
+  EXPECT_NE(out.find("accept-encoding: identity\r\n"), out.npos);
+  EXPECT_TRUE(out.ends_with(std::string("authorization: Bearer ") + kKey + "\r\n\r\n"));
+  EXPECT_EQ(out.find("gw:4100"), out.npos);
+}
+
+TEST(Forward, WhatCouldNameAnIdentityOrAnAccountIsStripped) {
+  for (const char* name : {"Authorization",
+                           "authorization",
+                           "AUTHORIZATION",
+                           "Cookie",
+                           "api-key",
+                           "X-Api-Key",
+                           "OpenAI-Organization",
+                           "OpenAI-Project",
+                           "X-Forwarded-For",
+                           "x-forwarded-user",
+                           "Forwarded",
+                           "X-Real-IP",
+                           "X-Tollgate-User",
+                           "Proxy-Authorization",
+                           "Via",
+                           "Remote-User",
+                           "X-Auth-Request-Email",
+                           "Accept-Encoding",
+                           "Expect",
+                           "Host",
+                           "Content-Length",
+                           "Transfer-Encoding",
+                           "Connection",
+                           "Keep-Alive",
+                           "TE",
+                           "Upgrade"}) {
+    EXPECT_TRUE(is_stripped_request_field(name, "")) << name;
+  }
+}
+
+TEST(Forward, WhatTheNextCodexMaySendPasses) {
+  for (const char* name :
+       {"x-codex-turn-metadata", "session-id", "thread-id", "originator", "user-agent", "accept",
+        "content-type", "x-openai-internal-codex-responses-lite", "openai-beta", "traceparent",
+        "x-something-new", "x-authority", "x-client-request-id"}) {
+    EXPECT_FALSE(is_stripped_request_field(name, "")) << name;
+  }
+}
+
+TEST(Forward, FieldsThatConnectionNamesEndHere) {
+  EXPECT_TRUE(is_stripped_request_field("x-hop", "close, X-Hop"));
+  EXPECT_FALSE(is_stripped_request_field("x-hop", "close, X-Hop-Not"));
+}
+
+std::string answer(std::string_view text, const ClientFraming& framing) {
+  codec::ResponseHead head;
+  size_t scanned = 0;
+  const auto result = codec::parse_response_head(text, {}, "POST", scanned, head);
+  EXPECT_EQ(result.state, codec::HeadState::complete) << result.why;
+  return client_response_head(head, RequestId{1, 2}, framing);
+}
+
+TEST(Forward, AnswerCarriesOurRequestIdBesideTheProviders) {
+  const std::string out = answer(
+      "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nx-request-id: req_abc\r\n"
+      "transfer-encoding: chunked\r\n\r\n",
+      {.chunked = true});
+  EXPECT_NE(out.find("x-request-id: gw_00000000000000010000000000000002\r\n"), out.npos);
+  EXPECT_NE(out.find("x-upstream-request-id: req_abc\r\n"), out.npos);
+  EXPECT_NE(out.find("transfer-encoding: chunked\r\n"), out.npos);
+  EXPECT_EQ(out.find("connection:"), out.npos);
+}
+
+TEST(Forward, AnswerLosesAccountCookiesAndHttp3) {
+  const std::string out = answer(
+      "HTTP/1.1 200 OK\r\nset-cookie: a=b\r\nopenai-organization: org\r\nalt-svc: h3\r\n"
+      "x-codex-primary-used-percent: 5\r\ncontent-length: 3\r\n\r\n",
+      {.content_length = 3, .close = true});
+  EXPECT_EQ(out.find("cookie"), out.npos);
+  EXPECT_EQ(out.find("org"), out.npos);
+  EXPECT_EQ(out.find("alt-svc"), out.npos);
+  EXPECT_NE(out.find("x-codex-primary-used-percent: 5\r\n"), out.npos);
+  EXPECT_NE(out.find("content-length: 3\r\n"), out.npos);
+  EXPECT_NE(out.find("connection: close\r\n"), out.npos);
+}
+
+TEST(Forward, ALongRetryAfterWouldHangCodexAndIsDropped) {
+  const char* const head = "HTTP/1.1 503 X\r\ncontent-length: 0\r\nretry-after: ";
+  EXPECT_NE(answer(std::string(head) + "2\r\n\r\n", {}).find("retry-after: 2"), std::string::npos);
+  EXPECT_EQ(answer(std::string(head) + "3600\r\n\r\n", {}).find("retry-after"), std::string::npos);
+  EXPECT_EQ(
+      answer(std::string(head) + "Wed, 21 Oct 2026 07:28:00 GMT\r\n\r\n", {}).find("retry-after"),
+      std::string::npos);
+}
+
+TEST(Forward, ChunkIsOneRunAroundBothParts) {
+  std::vector<std::byte> out;
+  const auto bytes = [](std::string_view text) { return std::as_bytes(std::span(text)); };
+  append_chunk(bytes("0123456789"), bytes("abcdef"), out);
+  const std::string text(reinterpret_cast<const char*>(out.data()), out.size());
+  EXPECT_EQ(text, "10\r\n0123456789abcdef\r\n");
+}
+
+TEST(Forward, AnEmptyChunkWouldEndTheBodyAndIsNotWritten) {
+  std::vector<std::byte> out;
+  append_chunk({}, {}, out);
+  EXPECT_TRUE(out.empty());
+}
+
+TEST(Forward, LocalAnswerToHeadHasTheLengthButNoBody) {
+  const std::string out = local_answer({.status = 200, .body = "{}", .head_only = true}, {});
+  EXPECT_NE(out.find("content-length: 2\r\n"), out.npos);
+  EXPECT_TRUE(out.ends_with("\r\n\r\n"));
+}
+
+}  // namespace
+}  // namespace tollgate::proxy

@@ -1,0 +1,143 @@
+#include "userspace/proxy/settle.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/proxy/snapshot_for_tests.h"
+
+namespace tollgate::proxy {
+namespace {
+
+using ringbuf::Outcome;
+using ringbuf::UsageRecord;
+
+UsageRecord running_request() {
+  UsageRecord record;
+  record.model_asked = record.model_served = "gpt-a";
+  record.bytes_up = 3000;
+  return record;
+}
+
+codec::ResponseFacts facts_with(codec::Usage usage) {
+  codec::ResponseFacts facts;
+  facts.usage = usage;
+  facts.model = "gpt-a";
+  facts.response_id = "resp_1";
+  return facts;
+}
+
+TEST(Settle, CompletedCostsWhatTheProviderReports) {
+  const policy::Policy policy(parts_for_tests());
+  const auto facts = facts_with({.input_tokens = 1000,
+                                 .cached_tokens = 400,
+                                 .output_tokens = 50,
+                                 .reasoning_tokens = 20,
+                                 .total_tokens = 1050});
+  UsageRecord record = running_request();
+  settle(policy,
+         {.outcome = Outcome::completed,
+          .facts = &facts,
+          .sent_upstream = true,
+          .upstream_status = 200},
+         record);
+  EXPECT_EQ(record.cost.value, 600 * 1000 + 400 * 100 + 50 * 8000);
+  EXPECT_FALSE(record.estimated);
+  EXPECT_EQ(record.reasoning_tokens, 20u);
+  EXPECT_EQ(record.response_id, "resp_1");
+  EXPECT_EQ(record.price_version, "test-1");
+}
+
+TEST(Settle, TheReportedModelAndTierSetThePrice) {
+  const policy::Policy policy(parts_for_tests());
+  auto facts = facts_with({.input_tokens = 10, .output_tokens = 1, .total_tokens = 11});
+  facts.model = "gpt-b";
+  UsageRecord record = running_request();
+  settle(policy,
+         {.outcome = Outcome::completed,
+          .facts = &facts,
+          .sent_upstream = true,
+          .upstream_status = 200},
+         record);
+  EXPECT_EQ(record.cost.value, 10 * 5000 + 40000);
+
+  facts.model = "gpt-a";
+  facts.service_tier = "priority";
+  record = running_request();
+  settle(policy,
+         {.outcome = Outcome::completed,
+          .facts = &facts,
+          .sent_upstream = true,
+          .upstream_status = 200},
+         record);
+  EXPECT_EQ(record.cost.value, 10 * 2000 + 16000);
+  EXPECT_FALSE(record.estimated);
+}
+
+TEST(Settle, AReportedModelWithoutAPriceIsChargedAsAskedAndFlagged) {
+  const policy::Policy policy(parts_for_tests());
+  auto facts = facts_with({.input_tokens = 10, .output_tokens = 1, .total_tokens = 11});
+  facts.model = "gpt-secret";
+  UsageRecord record = running_request();
+  settle(policy,
+         {.outcome = Outcome::completed,
+          .facts = &facts,
+          .sent_upstream = true,
+          .upstream_status = 200},
+         record);
+  EXPECT_EQ(record.cost.value, 10 * 1000 + 8000);
+  EXPECT_TRUE(record.estimated);
+}
+
+TEST(Settle, WithoutUsageInputCountsInFullAndOutputAsSeen) {
+  const policy::Policy policy(parts_for_tests());
+  for (const Outcome outcome : {Outcome::client_abort, Outcome::cut, Outcome::upstream_error,
+                                Outcome::failed, Outcome::incomplete}) {
+    UsageRecord record = running_request();
+    settle(policy,
+           {.outcome = outcome,
+            .sent_upstream = true,
+            .upstream_status = 200,
+            .visible_output_bytes = 300},
+           record);
+    EXPECT_EQ(record.input_tokens, 1000u) << to_string(outcome);
+    EXPECT_EQ(record.output_tokens, 100u);
+    EXPECT_TRUE(record.estimated);
+    EXPECT_GT(record.cost.value, 0);
+  }
+}
+
+TEST(Settle, FailedWithUsageCostsIt) {
+  const policy::Policy policy(parts_for_tests());
+  const auto facts = facts_with({.input_tokens = 7, .output_tokens = 0, .total_tokens = 7});
+  UsageRecord record = running_request();
+  settle(
+      policy,
+      {.outcome = Outcome::failed, .facts = &facts, .sent_upstream = true, .upstream_status = 200},
+      record);
+  EXPECT_EQ(record.cost.value, 7000);
+  EXPECT_FALSE(record.estimated);
+}
+
+TEST(Settle, NeverSentAndRefusedByTheProviderCostNothing) {
+  const policy::Policy policy(parts_for_tests());
+  UsageRecord unsent = running_request();
+  settle(policy, {.outcome = Outcome::upstream_error}, unsent);
+  EXPECT_EQ(unsent.cost.value, 0);
+  EXPECT_FALSE(unsent.estimated);
+  UsageRecord refused = running_request();
+  settle(policy,
+         {.outcome = Outcome::upstream_error, .sent_upstream = true, .upstream_status = 429},
+         refused);
+  EXPECT_EQ(refused.cost.value, 0);
+  EXPECT_FALSE(refused.estimated);
+}
+
+TEST(Settle, SentWithoutAnyAnswerIsEstimatedNotFree) {
+  const policy::Policy policy(parts_for_tests());
+  UsageRecord record = running_request();
+  settle(policy, {.outcome = Outcome::upstream_error, .sent_upstream = true}, record);
+  EXPECT_TRUE(record.estimated);
+  EXPECT_EQ(record.input_tokens, 1000u);
+}
+
+}  // namespace
+}  // namespace tollgate::proxy
