@@ -57,7 +57,7 @@ class Socket {
   bool open() const;
   int fd() const;
 
-  struct Impl;  // of the backend
+  class Impl;  // of the backend
 
  private:
   std::unique_ptr<Impl> impl_;
@@ -81,7 +81,7 @@ class Listener {
   void close();
   int fd() const;
 
-  struct Impl;
+  class Impl;
 
  private:
   std::unique_ptr<Impl> impl_;
@@ -118,6 +118,13 @@ class Loop {
 
   // Read once per wake-up.
   virtual int64_t now_monotonic_ms() const = 0;
+
+ private:
+  friend class Socket;
+  friend class Listener;
+  virtual std::unique_ptr<Socket::Impl> make_socket(SocketEvents& events) = 0;
+  virtual std::unique_ptr<Listener::Impl> make_listener(ListenerEvents& events,
+                                                        UniqueFd listening) = 0;
 };
 
 // A listening TCP socket: CLOEXEC, SO_REUSEADDR, optional SO_REUSEPORT, IPV6_V6ONLY for v6.
