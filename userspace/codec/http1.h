@@ -101,6 +101,9 @@ class ChunkedDecoder {
     done,
     fault
   };
+  At after_line_byte(char c);
+  At after_trailer_byte(char c);
+
   At at_ = At::size;
   uint64_t remaining_ = 0;
   uint32_t line_bytes_ = 0;  // of the chunk line or the trailers, bounded
