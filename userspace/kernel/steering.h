@@ -27,9 +27,9 @@ struct PeerEntry {
 };
 
 struct SteeringOptions {
-  std::vector<Endpoint> endpoints;   // what clients connect to
+  std::vector<Endpoint> endpoints;  // what clients connect to
   std::vector<std::string> tunnels;
-  std::string bpffs = "/sys/fs/bpf";  // mounted here if it is not a bpffs (in a private mount ns)
+  std::string bpffs = "/sys/fs/bpf";    // mounted here if it is not a bpffs (in a private mount ns)
   std::string pin_folder = "tollgate";  // below bpffs, per network namespace inode
 };
 
