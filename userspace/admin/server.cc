@@ -118,7 +118,7 @@ void SocketServer::step() {
   }
   for (const auto& client : clients_) {
     // A tail has its own bound, in bytes: a quiet one may rest for hours.
-    if (client->mode == Mode::tail || client->queued_bytes() == 0) continue;
+    if (client->mode == Mode::tail || client->idle()) continue;
     if (now_ms_ - client->progress_ms() < kStalledMs) continue;
     client->mode = Mode::gone;
     ++counters_.cut;
