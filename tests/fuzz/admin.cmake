@@ -1,0 +1,1 @@
+tollgate_fuzz(admin SOURCES admin.cc LINK admin_protocol base)
