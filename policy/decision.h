@@ -14,44 +14,44 @@ namespace tollgate::policy {
 
 enum class RefusalCode : uint8_t {
   // identity
-  peer_unknown,        // no identity for this connection
-  identity_changed,    // the tag's generation is no longer the snapshot's
+  peer_unknown,      // no identity for this connection
+  identity_changed,  // the tag's generation is no longer the snapshot's
   // policy
-  policy_none,         // the user has no policy at all
-  model_denied,        // no policy of the user allows the model
-  price_unknown,       // allowed, but the price file has no line for model or tier
-  feature_denied,      // a request feature that cannot be metered here (background: true)
+  policy_none,     // the user has no policy at all
+  model_denied,    // no policy of the user allows the model
+  price_unknown,   // allowed, but the price file has no line for model or tier
+  feature_denied,  // a request feature that cannot be metered here (background: true)
   // request
   endpoint_unknown,
   method_not_allowed,
-  upgrade_refused,     // WebSocket: 426, the one answer that makes Codex fall back at once
+  upgrade_refused,  // WebSocket: 426, the one answer that makes Codex fall back at once
   head_malformed,
   head_too_large,
-  body_required,       // no content-length and not chunked, or empty
+  body_required,  // no content-length and not chunked, or empty
   body_too_large,
-  body_encoding,       // Content-Encoding we cannot inspect
+  body_encoding,  // Content-Encoding we cannot inspect
   json_malformed,
   json_duplicate_key,
   model_missing,
   request_timeout,
   // gateway and upstream trouble: transient, 503
-  overloaded,          // a configured bound (connections, body memory) is reached
+  overloaded,  // a configured bound (connections, body memory) is reached
   draining,
-  store_unavailable,   // the ledger cannot record: nothing is admitted
+  store_unavailable,  // the ledger cannot record: nothing is admitted
   upstream_unreachable,
   upstream_certificate,
   upstream_key_rejected,  // the provider's 401/403 about our key; its text stays here
   upstream_timeout,
-  upstream_protocol,   // an answer that is not HTTP/1.1 as we accept it
+  upstream_protocol,  // an answer that is not HTTP/1.1 as we accept it
 };
-inline constexpr size_t kRefusalCodeCount = 27;
+inline constexpr size_t kRefusalCodeCount = 26;
 
 struct RefusalShape {
   RefusalCode code;
-  std::string_view name;         // stable: counters, ledger, CLI
+  std::string_view name;  // stable: counters, ledger, CLI
   int http_status;
-  std::string_view error_type;   // `error.type` of the JSON body
-  std::string_view error_code;   // `error.code`: what makes Codex stop and show the message
+  std::string_view error_type;  // `error.type` of the JSON body
+  std::string_view error_code;  // `error.code`: what makes Codex stop and show the message
 };
 
 // The table row of a code; `find_refusal` is the way back from a name.
