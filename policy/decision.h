@@ -44,7 +44,7 @@ enum class RefusalCode : uint8_t {
   upstream_timeout,
   upstream_protocol,  // an answer that is not HTTP/1.1 as we accept it
 };
-inline constexpr size_t kRefusalCodeCount = 27;
+inline constexpr size_t kRefusalCodeCount = 26;
 
 struct RefusalShape {
   RefusalCode code;

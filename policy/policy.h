@@ -84,7 +84,8 @@ class Policy {
 
   // Whose connection this is: the tag must match id and generation. nullptr: nobody's.
   const Peer* peer_by_tag(PeerTag tag) const;
-  // For the userspace fallback and for the cross-check of the kernel's tag.
+  // For the userspace fallback and for the cross-check of the kernel's tag. An address that two
+  // tunnels share names nobody here: only the kernel knows which interface it came in by.
   const Peer* peer_by_address(const IpAddress& address) const;
 
   // Default deny. First matching rule in file order wins; the refusal names what is allowed.
@@ -110,11 +111,21 @@ class Policy {
   const PriceTable& prices() const { return parts_.prices; }
 
  private:
+  bool applies(const Rule& rule, const Peer& peer) const;
+  const Rule* find_rule(const Peer& peer, std::string_view model) const;
+  Verdict price_and_allow(const Rule& rule, const Ask& ask) const;
+  Refusal deny_model(const Peer& peer, std::string_view model) const;
+  Refusal deny_user(std::string_view user) const;
+  const Provider* find_provider(std::string_view name) const;
+  std::vector<std::string> groups_of(std::string_view user) const;
+
   Parts parts_;
   std::unordered_map<uint32_t, const Peer*> by_id_;
   std::unordered_map<IpAddress, const Peer*> by_address_;
 };
 
+// Linear in text × pattern at worst, without recursion: patterns are the administrator's, texts are
+// the client's.
 bool glob_match(std::string_view pattern, std::string_view text);
 
 }  // namespace tollgate::policy

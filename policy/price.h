@@ -25,12 +25,25 @@ struct UsageTokens {
   uint64_t reasoning = 0;
 };
 
+struct TokenRates {  // nano-USD per token
+  int64_t input = 0;
+  int64_t cached_input = 0;
+  int64_t cache_write = 0;
+  int64_t output = 0;
+};
+
 struct TierPrice {  // nano-USD per token
   int64_t input = 0;
   int64_t cached_input = 0;
   int64_t cache_write = 0;  // what a written token costs in place of `input`
   int64_t output = 0;
+  // Above this many input tokens the whole request costs `long_context`; 0: there is no step.
+  uint64_t long_context_above = 0;
+  TokenRates long_context{};
 };
+
+// The tier that a request or an answer means: "" and "auto" are "default".
+std::string_view effective_tier(std::string_view tier);
 
 struct ModelPrice {
   std::string model;  // exact name, or a prefix with dated snapshots: see PriceTable::find
@@ -54,8 +67,9 @@ class PriceTable {
   std::vector<ModelPrice> models_;  // sorted by name
 };
 
-// Nothing when the tier has no price or the sum leaves the range of NanoUsd. "" and "auto" mean
-// "default".
+// Nothing when the tier has no price or the sum leaves the range of NanoUsd. When the parts exceed
+// the whole (cached + written > input), nothing about the split is believed: the larger count is
+// billed as plain input.
 std::optional<NanoUsd> cost_of(const ModelPrice& price, std::string_view tier,
                                const UsageTokens& tokens);
 

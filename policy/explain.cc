@@ -1,0 +1,70 @@
+// The same gates as Policy::decide, told one by one. The verdict comes from decide itself, so that
+// an explanation cannot disagree with what happens to a request.
+#include <algorithm>
+
+#include "policy/policy.h"
+#include "policy/visible.h"
+
+namespace tollgate::policy {
+namespace {
+
+std::string list(const std::vector<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names)
+    text += (text.empty() ? "" : ", ") + name;
+  return text.empty() ? "none" : text;
+}
+
+Policy::Explanation::Step explain_rule(const Rule& rule, bool in_group, std::string_view model) {
+  const std::string subject = "policy " + rule.name;
+  if (!in_group) return {subject, false, "is for groups " + list(rule.groups) + " only"};
+  if (model.empty()) return {subject, true, "allows models " + list(rule.models)};
+  for (const std::string& pattern : rule.models) {
+    if (glob_match(pattern, model)) {
+      return {subject, true, "model " + visible(model) + " matches " + pattern};
+    }
+  }
+  return {subject, false, "model " + visible(model) + " does not match " + list(rule.models)};
+}
+
+}  // namespace
+
+Policy::Explanation Policy::explain(std::string_view user, std::string_view model) const {
+  Peer subject;  // the user's groups, whatever the machine they sit at
+  subject.user = user;
+  subject.groups = groups_of(user);
+  const auto known = std::find_if(parts_.peers.begin(), parts_.peers.end(),
+                                  [&](const Peer& peer) { return peer.user == user; });
+  const bool has_peer = known != parts_.peers.end();
+
+  std::vector<Explanation::Step> steps;
+  steps.push_back({"peer", has_peer,
+                   has_peer ? "connects from " + to_string(known->address)
+                            : "no [[peer]] has the user " + visible(user)});
+  steps.push_back({"groups", !subject.groups.empty(), list(subject.groups)});
+  for (const Rule& rule : parts_.rules) {
+    steps.push_back(explain_rule(rule, applies(rule, subject), model));
+  }
+  if (!model.empty()) {
+    const ModelPrice* price = parts_.prices.find(model);
+    steps.push_back({"price", price != nullptr,
+                     price == nullptr ? "no entry for " + visible(model) + " in the price file"
+                                      : "entry " + price->model + " of " + price->date});
+  }
+  if (!has_peer) {
+    return {std::move(steps),
+            Refusal{RefusalCode::peer_unknown,
+                    visible(user) + " has no peer address on this gateway; " + parts_.contact + ".",
+                    ""}};
+  }
+  Verdict verdict = decide(subject, Ask{model, ""});
+  const auto* refusal = std::get_if<Refusal>(&verdict);
+  if (model.empty() && (refusal == nullptr || refusal->code == RefusalCode::model_denied)) {
+    verdict = Refusal{RefusalCode::model_missing,
+                      "Name a model to get a verdict. Allowed: " + list(models_for(subject)) + ".",
+                      "model"};
+  }
+  return {std::move(steps), std::move(verdict)};
+}
+
+}  // namespace tollgate::policy

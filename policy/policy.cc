@@ -1,0 +1,163 @@
+#include "policy/policy.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "policy/visible.h"
+#include "userspace/base/result.h"
+
+namespace tollgate::policy {
+namespace {
+
+constexpr size_t kModelsNamedMax = 8;  // a sentence, not a catalogue
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (i == kModelsNamedMax) return text + " and " + std::to_string(names.size() - i) + " more";
+    if (i > 0) text += ", ";
+    text += names[i];
+  }
+  return text;
+}
+
+bool matches_any(const std::vector<std::string>& patterns, std::string_view text) {
+  return std::any_of(patterns.begin(), patterns.end(),
+                     [&](const std::string& pattern) { return glob_match(pattern, text); });
+}
+
+}  // namespace
+
+Policy::Policy(Parts parts) : parts_(std::move(parts)) {
+  if (parts_.contact.empty()) parts_.contact = "ask the administrator of this gateway";
+  for (const Rule& rule : parts_.rules)
+    TG_ASSERT(find_provider(rule.provider) != nullptr);
+  for (const Peer& peer : parts_.peers) {
+    if (peer.tag.peer_id != 0) by_id_.emplace(peer.tag.peer_id, &peer);
+    const auto [known, inserted] = by_address_.emplace(peer.address, &peer);
+    if (!inserted) known->second = nullptr;
+  }
+}
+
+const Peer* Policy::peer_by_tag(PeerTag tag) const {
+  const auto found = by_id_.find(tag.peer_id);
+  if (found == by_id_.end() || found->second->tag != tag) return nullptr;
+  return found->second;
+}
+
+const Peer* Policy::peer_by_address(const IpAddress& address) const {
+  const auto found = by_address_.find(address);
+  return found == by_address_.end() ? nullptr : found->second;
+}
+
+Verdict Policy::decide(const Peer& peer, const Ask& ask) const {
+  if (const Rule* rule = find_rule(peer, ask.model)) return price_and_allow(*rule, ask);
+  const bool any_policy =
+      std::any_of(parts_.rules.begin(), parts_.rules.end(),
+                  [&](const Rule& candidate) { return applies(candidate, peer); });
+  if (!any_policy) return deny_user(peer.user);
+  return deny_model(peer, ask.model);
+}
+
+std::vector<std::string> Policy::models_for(const Peer& peer) const {
+  std::vector<std::string> names;
+  for (const ModelPrice& price : parts_.prices.models()) {
+    if (find_rule(peer, price.model) != nullptr) names.push_back(price.model);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+bool Policy::applies(const Rule& rule, const Peer& peer) const {
+  return std::any_of(rule.groups.begin(), rule.groups.end(), [&](const std::string& group) {
+    return std::find(peer.groups.begin(), peer.groups.end(), group) != peer.groups.end();
+  });
+}
+
+const Rule* Policy::find_rule(const Peer& peer, std::string_view model) const {
+  for (const Rule& rule : parts_.rules) {
+    if (applies(rule, peer) && matches_any(rule.models, model)) return &rule;
+  }
+  return nullptr;
+}
+
+Verdict Policy::price_and_allow(const Rule& rule, const Ask& ask) const {
+  const ModelPrice* price = parts_.prices.find(ask.model);
+  if (price == nullptr) {
+    return Refusal{RefusalCode::price_unknown,
+                   "Model " + visible(ask.model) + " is allowed by policy " + rule.name +
+                       " but has no price, so it cannot be metered. The price file needs an entry "
+                       "\"model\": \"" +
+                       visible(ask.model) + "\"; " + parts_.contact + ".",
+                   "model"};
+  }
+  const std::string_view tier = effective_tier(ask.service_tier);
+  if (price->tiers.find(tier) == price->tiers.end()) {
+    return Refusal{RefusalCode::price_unknown,
+                   "Service tier " + visible(tier) + " of model " + price->model +
+                       " has no price, so it cannot be metered. The price file needs \"" +
+                       visible(tier) + "\" under \"tiers\" of " + price->model + "; " +
+                       parts_.contact + ".",
+                   "service_tier"};
+  }
+  return Allowed{&rule, find_provider(rule.provider), price, std::string(ask.model)};
+}
+
+Refusal Policy::deny_user(std::string_view user) const {
+  return {RefusalCode::policy_none,
+          visible(user) + " is in no group that a policy names; " + parts_.contact + ".", ""};
+}
+
+Refusal Policy::deny_model(const Peer& peer, std::string_view model) const {
+  const std::vector<std::string> allowed = models_for(peer);
+  std::string message = "Model " + visible(model) + " is not allowed for ";
+  message += peer.groups.size() == 1 ? "group " : "groups ";
+  message += joined(peer.groups);
+  message += ". Allowed: " + (allowed.empty() ? "no model that has a price" : joined(allowed));
+  message += ". For more, " + parts_.contact + ".";
+  return {RefusalCode::model_denied, std::move(message), "model"};
+}
+
+const Provider* Policy::find_provider(std::string_view name) const {
+  for (const Provider& provider : parts_.providers) {
+    if (provider.name == name) return &provider;
+  }
+  return nullptr;
+}
+
+std::vector<std::string> Policy::groups_of(std::string_view user) const {
+  std::vector<std::string> names;
+  for (const Group& group : parts_.groups) {
+    if (std::find(group.members.begin(), group.members.end(), user) != group.members.end()) {
+      names.push_back(group.name);
+    }
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+bool glob_match(std::string_view pattern, std::string_view text) {
+  size_t at = 0;
+  size_t in_text = 0;
+  size_t star = pattern.npos;  // the last '*', and where in the text it stopped eating
+  size_t star_text = 0;
+  while (in_text < text.size()) {
+    if (at < pattern.size() && pattern[at] == '*') {
+      star = at++;
+      star_text = in_text;
+    } else if (at < pattern.size() && (pattern[at] == '?' || pattern[at] == text[in_text])) {
+      ++at;
+      ++in_text;
+    } else if (star != pattern.npos) {
+      at = star + 1;
+      in_text = ++star_text;
+    } else {
+      return false;
+    }
+  }
+  while (at < pattern.size() && pattern[at] == '*')
+    ++at;
+  return at == pattern.size();
+}
+
+}  // namespace tollgate::policy
