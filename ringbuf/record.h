@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -65,7 +66,7 @@ struct UsageRecord {
   uint64_t bytes_up = 0;     // request body
   uint64_t bytes_down = 0;   // response body
   std::string response_id;
-  // Client claims, for reports only; bounded to 128 bytes each by the writer.
+  // Client claims, for reports only; at most kClaimBytesMax each.
   std::string session_id;
   std::string thread_id;
   std::string subagent;
@@ -97,12 +98,18 @@ struct Record {
   bool operator==(const Record&) const = default;
 };
 
-// Upper bound of encode()'s output; strings are cut to fit it by the writer's own bounds.
+// Upper bound of encode()'s output, and of what decode() reads. The bounds below make the largest
+// record fit: thirteen texts, three claims and the numbers leave room for at least one group.
 inline constexpr size_t kRecordBytesMax = 8 * 1024;
+inline constexpr size_t kTextBytesMax = 512;
+inline constexpr size_t kClaimBytesMax = 128;  // session_id, thread_id, subagent
+inline constexpr size_t kGroupsMax = 256;
 
-// Appends to `out`. Text over 512 bytes a field is cut (never the record lost).
+// Appends to `out`; never fails. Text over its bound is cut at a UTF-8 boundary, and of the groups
+// as many are kept, from the first, as the record has room for: the record itself is never lost.
 void encode(const Record& record, std::vector<std::byte>& out);
-// Refuses another version, an unknown kind or enum value, trailing or missing bytes.
+// Refuses another version, an unknown kind or enum value, text over its bound, trailing or missing
+// bytes. What it accepts is exactly what encode() writes: encoding the result gives the same bytes.
 Result<Record> decode(std::span<const std::byte> bytes);
 
 }  // namespace tollgate::ringbuf

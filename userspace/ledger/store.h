@@ -26,13 +26,15 @@ enum class GroupBy : uint8_t { user, group, model, policy, day, session };
 
 struct UsageQuery {
   int64_t since_unix_ms = 0;
-  int64_t until_unix_ms = INT64_MAX;
-  std::string user;   // empty: all
-  std::string model;  // as served
+  int64_t until_unix_ms = INT64_MAX;  // exclusive
+  std::string user;                   // empty: all
+  std::string model;  // as served; of a request that none served (refused): as asked
 };
 
 struct UsageRow {
-  std::string key;  // user, group, ...; a user in two groups counts in both rows of --by group
+  // User, group, model (as in UsageQuery), policy, session, or the day in UTC ("2026-11-21"). A
+  // user in two groups counts in both rows of --by group; one without a group, in the row "".
+  std::string key;
   uint64_t requests = 0;  // admitted ones
   uint64_t refused = 0;
   uint64_t estimated = 0;

@@ -1,0 +1,169 @@
+#include "userspace/ledger/schema.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <filesystem>
+
+#include "userspace/base/fd.h"
+
+namespace tollgate::ledger {
+namespace {
+
+// WITHOUT ROWID: the request id, which begins with the time, is the order on disk, so an insert
+// touches two right edges (table and time index) instead of three. STRICT: money stays an integer.
+constexpr const char* kCreate = R"sql(
+  CREATE TABLE usage (
+    request_id BLOB PRIMARY KEY CHECK (length(request_id) = 16),
+    started_unix_ms INTEGER NOT NULL,
+    first_byte_ms INTEGER NOT NULL,
+    duration_ms INTEGER NOT NULL,
+    peer_id INTEGER NOT NULL,
+    peer_address TEXT NOT NULL,
+    user_name TEXT NOT NULL,
+    group_names TEXT NOT NULL,
+    policy TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    key_name TEXT NOT NULL,
+    endpoint TEXT NOT NULL,
+    model_asked TEXT NOT NULL,
+    model_served TEXT NOT NULL,
+    model_reported TEXT NOT NULL,
+    tier TEXT NOT NULL,
+    input_tokens INTEGER NOT NULL,
+    cached_tokens INTEGER NOT NULL,
+    cache_write_tokens INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL,
+    reasoning_tokens INTEGER NOT NULL,
+    cost_nano_usd INTEGER NOT NULL,
+    price_version TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    refusal_code TEXT NOT NULL,
+    http_status INTEGER NOT NULL,
+    estimated INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    bytes_up INTEGER NOT NULL,
+    bytes_down INTEGER NOT NULL,
+    response_id TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    thread_id TEXT NOT NULL,
+    subagent TEXT NOT NULL,
+    flow_id INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX usage_by_time ON usage (started_unix_ms);
+  PRAGMA user_version = 1;
+)sql";
+static_assert(kSchemaVersion == 1, "kCreate writes the version too");
+
+// FULL syncs the WAL at every commit. The checkpoint is rarer than SQLite's default of 1,000 pages:
+// the same right-edge pages are rewritten by every commit and copied home only once.
+constexpr const char* kSettings =
+    "PRAGMA synchronous = FULL;"
+    "PRAGMA wal_autocheckpoint = 2000;"
+    "PRAGMA journal_size_limit = 67108864;"
+    "PRAGMA foreign_keys = OFF;";
+
+Status sync_folder(const std::string& folder) {
+  const UniqueFd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd || ::fsync(fd.get()) != 0) return system_error(errno, "sync folder " + folder);
+  return {};
+}
+
+Status make_folder(const std::string& folder) {
+  if (::mkdir(folder.c_str(), 0750) != 0) {
+    if (errno == EEXIST) return {};  // if it is no folder, opening the file says so
+    Error error = system_error(errno, "create folder " + folder);
+    error.hint = "create its parent, or set the state folder to one the service's user may write";
+    return error;
+  }
+  // "state/" has the parent "state" for std::filesystem, hence the trailing slash goes first.
+  std::string name = folder;
+  while (name.size() > 1 && name.back() == '/')
+    name.pop_back();
+  const std::string parent = std::filesystem::path(name).parent_path().string();
+  return sync_folder(parent.empty() ? "." : parent);
+}
+
+// SQLite would make the file readable for all; its WAL takes the same mode as the file.
+Status make_file(const std::string& folder, const std::string& path) {
+  const UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640));
+  if (!fd) {
+    if (errno == EEXIST) return {};
+    Error error = system_error(errno, "create " + path);
+    error.hint = "let the service's user write " + folder;
+    return error;
+  }
+  if (::fsync(fd.get()) != 0) return system_error(errno, "sync " + path);
+  return sync_folder(folder);
+}
+
+Error refuse_newer(const std::string& path, int64_t version) {
+  return Error{
+      Fault::config, 0,
+      "open " + path + ": schema version " + std::to_string(version) + ", this one reads " +
+          std::to_string(kSchemaVersion),
+      "a newer tollgate wrote it: install that version again, or use another state folder"};
+}
+
+Status create_schema(Database& db, const std::string& path) {
+  auto objects = db.integer("SELECT count(*) FROM sqlite_schema");
+  if (!objects) return std::move(objects).forward();
+  if (*objects != 0) {
+    return Error{Fault::config, 0, "open " + path + ": a database, but not a ledger",
+                 "move it aside, or use another state folder"};
+  }
+  const std::string sql = std::string("BEGIN IMMEDIATE;") + kCreate + "COMMIT;";
+  return db.execute(sql.c_str());
+}
+
+}  // namespace
+
+std::string ledger_path(const std::string& folder) {
+  return folder + "/ledger.sqlite";
+}
+
+Result<Database> open_for_writing(const std::string& folder) {
+  const std::string path = ledger_path(folder);
+  if (auto made = make_folder(folder); !made) return std::move(made).forward();
+  if (auto made = make_file(folder, path); !made) return std::move(made).forward();
+  auto db = Database::open(path, SQLITE_OPEN_READWRITE);
+  if (!db) return db;
+  // The version comes before any write: a newer ledger is left exactly as it is.
+  auto version = db->integer("PRAGMA user_version");
+  if (!version) return std::move(version).forward();
+  if (*version > kSchemaVersion || *version < 0) return refuse_newer(path, *version);
+  auto mode = db->prepare("PRAGMA journal_mode = WAL");
+  if (!mode) return std::move(mode).forward();
+  auto row = mode->step();
+  if (!row) return std::move(row).forward();
+  if (mode->text(0) != "wal") {
+    return Error{Fault::system, 0, "open " + path + ": its file system cannot hold a WAL",
+                 "use a local file system for the state folder, not a network mount"};
+  }
+  mode->reset();
+  if (auto set = db->execute(kSettings); !set) return std::move(set).forward();
+  if (*version == 0) {
+    if (auto made = create_schema(*db, path); !made) return std::move(made).forward();
+  }
+  return db;
+}
+
+Result<Database> open_for_reading(const std::string& folder) {
+  const std::string path = ledger_path(folder);
+  // READWRITE: a reader takes part in the WAL's shared memory. SQLite falls back to reading alone
+  // when the file's mode demands it, and query_only keeps us from writing rows either way.
+  auto db = Database::open(path, SQLITE_OPEN_READWRITE);
+  if (!db) return db;
+  auto version = db->integer("PRAGMA user_version");
+  if (!version) return std::move(version).forward();
+  if (*version > kSchemaVersion || *version < 0) return refuse_newer(path, *version);
+  if (*version == 0) {
+    return Error{Fault::config, 0, "open " + path + ": no ledger in it yet",
+                 "start the gateway once: it creates the ledger"};
+  }
+  if (auto set = db->execute("PRAGMA query_only = ON"); !set) return std::move(set).forward();
+  return db;
+}
+
+}  // namespace tollgate::ledger
