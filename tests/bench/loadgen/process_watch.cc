@@ -123,11 +123,11 @@ std::vector<int> find_kernel_threads() {
   return found;
 }
 
-double cpu_seconds_of(const std::vector<int>& pids) {
-  double sum = 0;
+std::vector<double> cpu_seconds_of(const std::vector<int>& pids) {
+  std::vector<double> each;
   for (int pid : pids)
-    sum += std::max(0.0, cpu_seconds_of(pid));
-  return sum;
+    each.push_back(cpu_seconds_of(pid));
+  return each;
 }
 
 MachineCpu machine_cpu() {
