@@ -15,7 +15,8 @@ from harness.workplace import SOURCE, Workplace, install_missing, version_of
 
 
 def parse_arguments():
-    ap = argparse.ArgumentParser(prog="tests/bench/run", description="Compares the gateway with nginx, "
+    ap = argparse.ArgumentParser(prog="tests/bench/run",
+                                 description="Compares the gateway with nginx, "
                                  "HAProxy and a bare relay on this machine.")
     ap.add_argument("--rounds", type=int, default=3)
     ap.add_argument("--scen", help="comma-separated; default all: " + ",".join(SCENARIOS))
