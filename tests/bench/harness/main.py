@@ -1,3 +1,4 @@
+"""The command line, and the order in which things happen."""
 import argparse
 import os
 import platform
@@ -14,7 +15,9 @@ from harness.workplace import SOURCE, Workplace, install_missing, version_of
 
 
 def parse_arguments():
-    ap = argparse.ArgumentParser(prog="tests/bench/run", description=__doc__)
+    ap = argparse.ArgumentParser(prog="tests/bench/run",
+                                 description="Compares the gateway with nginx, "
+                                 "HAProxy and a bare relay on this machine.")
     ap.add_argument("--rounds", type=int, default=3)
     ap.add_argument("--scen", help="comma-separated; default all: " + ",".join(SCENARIOS))
     ap.add_argument("--peers", help="comma-separated; known: " + ",".join(PEERS))
@@ -48,7 +51,7 @@ def header(place):
                                            "here, so our figures flatter us)"
                                            if kind in ("tmpfs", "ramfs") else "")]
     if os.cpu_count() < 2:
-        lines.append("- one CPU only: gateway and load share it, and wall-clock figures mean little")
+        lines.append("- one CPU only: gateway and load share it; wall-clock figures mean little")
     return "\n".join(lines)
 
 

@@ -88,7 +88,8 @@ def nginx(tickets):
         values = dict(values, tickets=tickets,
                       scheme="https" if values["upstream_tls"] else "http")
         conf = place.write(values["name"] + ".conf", NGINX.format(**values), secret=True)
-        return [command_path("nginx"), "-e", "%s/%s.err" % (place.folder, values["name"]), "-c", conf]
+        errors = "%s/%s.err" % (place.folder, values["name"])
+        return [command_path("nginx"), "-e", errors, "-c", conf]
     return command
 
 

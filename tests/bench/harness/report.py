@@ -1,5 +1,5 @@
-"""Runs → Markdown tables, and the targets held against them. Ratios are taken within a round, where
-the machine was the same for both, and the median of the rounds is shown."""
+"""Runs become Markdown tables, and the targets are held against them. Ratios are taken within a
+round, where the machine was the same for both, and the median of the rounds is shown."""
 from statistics import median
 
 from harness.peers import PEERS

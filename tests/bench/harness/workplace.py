@@ -51,7 +51,8 @@ class Workplace:
     def build_tools(self):
         """The tools have to build; the daemon too, where the tree has it."""
         if not os.path.exists(os.path.join(self.build, "CMakeCache.txt")):
-            self._run(["cmake", "-S", SOURCE, "-B", self.build, "-DCMAKE_BUILD_TYPE=RelWithDebInfo"])
+            self._run(["cmake", "-S", SOURCE, "-B", self.build,
+                       "-DCMAKE_BUILD_TYPE=RelWithDebInfo"])
         self._run(["cmake", "--build", self.build, "--target", "bench"])
         if not self._daemon and subprocess.run(
                 ["cmake", "--build", self.build, "--target", "tollgated"],

@@ -14,6 +14,13 @@ constexpr double kConnectionsPerSecond = 1500;  // faster, and the ramp is a han
 constexpr int kFewConnections = 200;
 constexpr uint64_t kBadMax = 1000;  // a run that is this wrong ends early
 
+double grown(const std::vector<double>& before, const std::vector<double>& after) {
+  double sum = 0;
+  for (size_t i = 0; i < before.size(); ++i)
+    sum += std::max(0.0, after[i] - before[i]);
+  return sum;
+}
+
 int64_t to_ns(double seconds) {
   return static_cast<int64_t>(seconds * 1e9);
 }
@@ -169,7 +176,7 @@ nlohmann::ordered_json Run::to_json() const {
           {"handshake", load_.handshake.to_json()},
           {"watched", watched},
           {"loadgen_cpu_s", after_.own_cpu - before_.own_cpu},
-          {"kernel_threads_cpu_s", after_.kernel_threads_cpu - before_.kernel_threads_cpu},
+          {"kernel_threads_cpu_s", grown(before_.kernel_threads_cpu, after_.kernel_threads_cpu)},
           {"machine_busy_s", after_.machine.busy_seconds - before_.machine.busy_seconds},
           {"stolen_s", after_.machine.stolen_seconds - before_.machine.stolen_seconds}};
 }

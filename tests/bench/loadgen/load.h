@@ -52,7 +52,7 @@ class Run {
   struct Snapshot {
     int64_t at_ns;
     double own_cpu;
-    double kernel_threads_cpu;
+    std::vector<double> kernel_threads_cpu;  // one may end in between, so they are not summed
     MachineCpu machine;
   };
   Snapshot snapshot() const;

@@ -116,18 +116,19 @@ double cpu_seconds_of(int pid) {
 std::vector<int> find_kernel_threads() {
   constexpr int kThreadDaemon = 2;  // kthreadd, the parent of all of them
   std::vector<int> found;
-  for (int pid : children_by_parent()[kThreadDaemon]) {
+  auto children = children_by_parent();
+  for (int pid : children[kThreadDaemon]) {
     std::string name = read_proc(pid, "comm");
     if (name.rfind("ksoftirqd", 0) == 0 || name.rfind("kworker", 0) == 0) found.push_back(pid);
   }
   return found;
 }
 
-double cpu_seconds_of(const std::vector<int>& pids) {
-  double sum = 0;
+std::vector<double> cpu_seconds_of(const std::vector<int>& pids) {
+  std::vector<double> each;
   for (int pid : pids)
-    sum += std::max(0.0, cpu_seconds_of(pid));
-  return sum;
+    each.push_back(cpu_seconds_of(pid));
+  return each;
 }
 
 MachineCpu machine_cpu() {

@@ -35,7 +35,7 @@ double cpu_seconds_of(int pid);
 
 // Kernel threads may do a gateway's work without it being charged for it (ksoftirqd, kworker).
 std::vector<int> find_kernel_threads();
-double cpu_seconds_of(const std::vector<int>& pids);
+std::vector<double> cpu_seconds_of(const std::vector<int>& pids);
 
 struct MachineCpu {
   double busy_seconds;
