@@ -20,18 +20,14 @@
 #include <thread>
 #include <vector>
 
+#include "ringbuf/lane.h"
 #include "ringbuf/record.h"
-#include "ringbuf/spsc.h"
 #include "userspace/base/fd.h"
 #include "userspace/ledger/store.h"
 
 namespace tollgate::ledger {
 
-// One worker's way to the ledger. The worker pushes encoded records (ringbuf::encode) with
-// sequences 1, 2, 3, … and may let a response end once durable_sequence() has reached its own.
-struct Lane {
-  ringbuf::SpscRing ring;
-  std::atomic<uint64_t> durable_sequence{0};
+using ringbuf::Lane;
   int notify_fd = -1;  // eventfd of the worker's loop, written after durable_sequence moved
 };
 
