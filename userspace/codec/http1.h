@@ -20,10 +20,10 @@ struct Field {
 
 enum class HeadFault : uint8_t {
   none,
-  malformed,   // syntax
-  too_large,   // bytes or number of fields over the bound, checked while reading
-  ambiguous,   // CL with TE, several CL, unknown coding: framing could be read two ways
-  version,     // not HTTP/1.1
+  malformed,  // syntax
+  too_large,  // bytes or number of fields over the bound, checked while reading
+  ambiguous,  // CL with TE, several CL, unknown coding: framing could be read two ways
+  version,    // not HTTP/1.1
 };
 
 struct HeadLimits {
@@ -63,8 +63,8 @@ enum class HeadState : uint8_t { need_more, complete, fault };
 struct HeadResult {
   HeadState state = HeadState::need_more;
   HeadFault fault = HeadFault::none;
-  std::string_view why;    // static text for the refusal and the log
-  size_t head_bytes = 0;   // complete: where the body starts
+  std::string_view why;   // static text for the refusal and the log
+  size_t head_bytes = 0;  // complete: where the body starts
 };
 
 // `scanned` is the caller's: 0 for a new head, kept between calls, so that a head that arrives byte
@@ -90,10 +90,23 @@ class ChunkedDecoder {
   Step next(std::span<const std::byte>& in);
 
  private:
-  enum class At : uint8_t { size, extension, size_lf, data, data_cr, data_lf, trailer, done, fault };
+  enum class At : uint8_t {
+    size,
+    extension,
+    size_lf,
+    data,
+    data_cr,
+    data_lf,
+    trailer,
+    done,
+    fault
+  };
+  At after_line_byte(char c);
+  At after_trailer_byte(char c);
+
   At at_ = At::size;
   uint64_t remaining_ = 0;
-  uint32_t line_bytes_ = 0;   // of the chunk line or the trailers, bounded
+  uint32_t line_bytes_ = 0;  // of the chunk line or the trailers, bounded
   uint8_t size_digits_ = 0;
   uint8_t trailer_match_ = 0;
 };

@@ -53,7 +53,7 @@ struct Usage {
   uint64_t cached_tokens = 0;       // part of input
   uint64_t cache_write_tokens = 0;  // part of input
   uint64_t output_tokens = 0;
-  uint64_t reasoning_tokens = 0;    // part of output
+  uint64_t reasoning_tokens = 0;  // part of output
   uint64_t total_tokens = 0;
 };
 
@@ -63,7 +63,7 @@ struct ResponseFacts {  // of a response object: the terminal event's or a whole
   ResponseEnd end = ResponseEnd::completed;
   std::optional<Usage> usage;  // absent when null, missing, or not the integers it must be
   std::string response_id;
-  std::string model;           // what the provider says it served
+  std::string model;  // what the provider says it served
   std::string service_tier;
   bool usage_malformed = false;
 };

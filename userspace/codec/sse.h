@@ -13,9 +13,11 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "userspace/codec/responses.h"
+#include "userspace/codec/sse_probe.h"
 
 namespace tollgate::codec {
 
@@ -46,11 +48,38 @@ class SseScanner {
   uint64_t delta_bytes() const { return delta_bytes_; }
 
  private:
-  // The implementation's; keep the object small (there is one per open stream).
+  enum class Line : uint8_t { start, name, before_value, data, skip };
+  enum class Mode : uint8_t { scanning, keeping, passing };
+
+  size_t step(std::string_view in, size_t at);
+  size_t step_name(char c, size_t at);
+  size_t run_to_line_end(std::string_view in, size_t at);
+  size_t end_line(char c, size_t at);
+  void start_data();
+  void end_event(std::string_view in, size_t next);
+  void let_go();
+  void give_up();
+
   size_t event_bytes_max_;
   uint64_t events_ = 0;
   uint64_t delta_bytes_ = 0;
+  std::vector<std::byte> held_;  // of the current event, or everything from the terminal one on
+  std::vector<std::byte> out_;   // what the last Output's `held` points at
+  EventProbe probe_;
   bool seen_terminal_ = false;
+  Mode mode_ = Mode::scanning;
+  Line line_ = Line::start;
+  bool holding_ = false;    // the current event's bytes are held from hold_from_ on
+  bool has_lines_ = false;  // the current event has a line that is no comment
+  bool has_data_ = false;
+  bool skip_lf_ = false;     // the last byte was CR: an LF now belongs to it
+  uint8_t matched_ = 0;      // of the field name "data"
+  uint8_t bom_matched_ = 0;  // of a byte order mark at the stream's start; 3 when past it
+
+  // Of the feed in progress.
+  bool oversized_ = false;
+  size_t hold_from_ = 0;
+  std::optional<ResponseFacts> found_;
 };
 
 }  // namespace tollgate::codec
