@@ -222,7 +222,7 @@ InspectResult BodyInspector::inspect(std::span<const std::byte> json) {
 }
 
 void BodyInspector::trim() {
-  *impl_ = {};
+  *impl_ = Impl();
 }
 
 std::optional<ResponseFacts> read_response_object(std::string_view json) {

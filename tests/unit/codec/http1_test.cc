@@ -11,7 +11,8 @@ namespace {
 HeadResult feed(std::string_view text, size_t cut, RequestHead& head) {
   size_t scanned = 0;
   HeadResult result;
-  for (size_t n = cut == text.npos ? 1 : cut; n < text.size(); n = cut == text.npos ? n + 1 : text.size()) {
+  for (size_t n = cut == text.npos ? 1 : cut; n < text.size();
+       n = cut == text.npos ? n + 1 : text.size()) {
     result = parse_request_head(text.substr(0, n), {}, scanned, head);
     if (result.state != HeadState::need_more) return result;
   }
@@ -104,7 +105,8 @@ TEST(ResponseHead, FramesTheBody) {
     BodyFraming framing;
     bool keep_alive;
   } cases[] = {
-      {"length", "POST", "200 OK\r\ncontent-length: 3\r\n", HeadFault::none, BodyFraming::length, true},
+      {"length", "POST", "200 OK\r\ncontent-length: 3\r\n", HeadFault::none, BodyFraming::length,
+       true},
       {"chunked", "POST", "200 OK\r\ntransfer-encoding: chunked\r\n", HeadFault::none,
        BodyFraming::chunked, true},
       {"until close", "POST", "200 \r\n", HeadFault::none, BodyFraming::until_close, false},

@@ -1,0 +1,1 @@
+tollgate_fuzz(responses SOURCES responses.cc LINK codec)

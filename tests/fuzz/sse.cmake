@@ -1,0 +1,1 @@
+tollgate_fuzz(sse SOURCES sse.cc LINK codec)
