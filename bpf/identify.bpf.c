@@ -29,7 +29,7 @@ struct {
 	__type(key, __u32);
 	__array(values, struct peer_set);
 } peers SEC(".maps") = {
-	.values = {&peers_a},
+    .values = {&peers_a},
 };
 
 struct {
