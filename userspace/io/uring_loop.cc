@@ -4,6 +4,8 @@
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
@@ -490,7 +492,9 @@ void UringLoop::wait() {
 }
 
 void UringLoop::run() {
-  TG_ASSERT(io_uring_enable_rings(&ring_) == 0);
+  // liburing 2.3 declares io_uring_enable_rings without exporting it.
+  TG_ASSERT(::syscall(SYS_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr,
+                      0) == 0);
   running_ = true;
   watch(tasks_->wake_fd(), [this] { tasks_->run_all(); });
   std::vector<Completed> batch;

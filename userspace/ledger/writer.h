@@ -28,8 +28,6 @@
 namespace tollgate::ledger {
 
 using ringbuf::Lane;
-  int notify_fd = -1;  // eventfd of the worker's loop, written after durable_sequence moved
-};
 
 class Writer {
  public:
