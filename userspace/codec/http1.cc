@@ -145,7 +145,8 @@ Refusal read_host(std::string_view value, Meaning& meaning) {
 enum class Direction : uint8_t { request, response };
 
 Refusal read_field(const Field& field, Direction direction, Meaning& meaning) {
-  const auto [name, value] = field;
+  const std::string_view name = field.name;
+  const std::string_view value = field.value;
   const auto is = [&](std::string_view lower) { return equals_ignoring_case(name, lower); };
   switch (name.size()) {  // most fields are told apart by their length alone
     case 4:

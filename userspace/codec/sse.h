@@ -33,7 +33,8 @@ class SseScanner {
     // Set when a terminal event is complete: its facts. Its bytes, and whatever follows it, are
     // kept in the scanner until release().
     std::optional<ResponseFacts> terminal;
-    // A terminal event outgrew event_bytes_max: usage is unknown, the bytes go on.
+    // An event that is terminal, or may have been (its first key is not "type"), outgrew
+    // event_bytes_max: usage is unknown, the bytes go on. seen_terminal() tells the two apart.
     bool oversized = false;
   };
   Output feed(std::span<const std::byte> in);
