@@ -68,6 +68,17 @@ void append_field(std::string& out, std::string_view name, std::string_view valu
   out.append(name).append(": ").append(value).append("\r\n");
 }
 
+// All Connection fields as one list (RFC 9110 5.3).
+std::string connection_options(const std::vector<codec::Field>& fields) {
+  std::string options;
+  for (const codec::Field& field : fields) {
+    if (codec::equals_ignoring_case(field.name, "connection")) {
+      options.append(field.value).append(",");
+    }
+  }
+  return options;
+}
+
 bool is_long_retry_after(std::string_view name, std::string_view value) {
   if (name != "retry-after") return false;
   int seconds = 0;
@@ -96,7 +107,7 @@ std::string upstream_request_head(const Target& target, std::string_view method,
   out.reserve(bytes);  // one allocation: no copy of the key is left behind by growing
   out.append(method).append(" ").append(target.path_prefix).append(path).append(" HTTP/1.1\r\n");
   append_field(out, "host", target.authority);
-  const std::string_view connection = from.field("connection");
+  const std::string connection = connection_options(from.fields);
   for (const auto& field : from.fields) {
     if (!is_stripped_request_field(field.name, connection)) {
       append_field(out, field.name, field.value);
@@ -114,7 +125,7 @@ std::string client_response_head(const codec::ResponseHead& from, const RequestI
   out.reserve(512);
   out.append("HTTP/1.1 ").append(std::to_string(from.status)).append(" ");
   out.append(reason_phrase(from.status)).append("\r\n");
-  const std::string_view connection = from.field("connection");
+  const std::string connection = connection_options(from.fields);
   for (const auto& field : from.fields) {
     if (codec::is_hop_by_hop(field.name, connection)) continue;
     const std::string folded = lower(field.name);
