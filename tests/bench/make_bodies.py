@@ -73,7 +73,7 @@ def tool_turn(r, i):
     """What one turn of an agent leaves in the input: thinking, a call, its output."""
     call_id = "call_%024x" % r.getrandbits(96)
     arguments = json.dumps({"cmd": "sed -n '%d,%dp' src/%s.cpp" % (i, i + 40, r.choice(WORDS)),
-                            "workdir": "/home/dev/project"})
+                            "workdir": "/src/project"})
     return [{"type": "reasoning",
              "summary": [{"type": "summary_text", "text": "**Thinking about it**"}],
              "content": None, "encrypted_content": base64.b64encode(r.randbytes(660)).decode()},
@@ -84,7 +84,7 @@ def tool_turn(r, i):
 
 def body(target, instructions, tool_scale, seed):
     r = random.Random(seed)
-    environment = ("<environment_context>\n  <cwd>/home/dev/project</cwd>\n  <shell>bash</shell>\n"
+    environment = ("<environment_context>\n  <cwd>/src/project</cwd>\n  <shell>bash</shell>\n"
                    "</environment_context>")
     d = {"model": "gpt-5-codex", "instructions": prose(r, instructions),
          "input": [message("developer", prose(r, instructions // 4)), message("user", environment),

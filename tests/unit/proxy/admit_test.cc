@@ -12,6 +12,12 @@ namespace {
 using policy::Refusal;
 using policy::RefusalCode;
 
+codec::RequestFacts asking_for(const char* model) {
+  codec::RequestFacts facts;
+  facts.model = model;
+  return facts;
+}
+
 struct Case {
   const char* description;
   PeerTag tag;
@@ -23,7 +29,7 @@ struct Case {
 
 TEST(Admit, EachGateHasItsNearestRefusal) {
   const auto snapshot = snapshot_for_tests();
-  const codec::RequestFacts good{.model = "gpt-a", .stream = true};
+  const codec::RequestFacts good = asking_for("gpt-a");
   codec::RequestFacts background = good;
   background.background = true;
   codec::RequestFacts other_tier = good;
@@ -39,17 +45,9 @@ TEST(Admit, EachGateHasItsNearestRefusal) {
       {"an id that is nobody's", PeerTag{9, 1}, good, true, false, RefusalCode::identity_changed},
       {"background", kAlice, background, true, false, RefusalCode::feature_denied},
       {"no policy for the user", kBob, good, true, false, RefusalCode::policy_none},
-      {"a model outside of the globs",
-       kAlice,
-       {.model = "gpt-b"},
-       true,
-       false,
+      {"a model outside of the globs", kAlice, asking_for("gpt-b"), true, false,
        RefusalCode::model_denied},
-      {"a model without a price",
-       kAlice,
-       {.model = "gpt-unpriced"},
-       true,
-       false,
+      {"a model without a price", kAlice, asking_for("gpt-unpriced"), true, false,
        RefusalCode::price_unknown},
       {"a tier without a price", kAlice, other_tier, true, false, RefusalCode::price_unknown},
       {"draining", kAlice, good, true, true, RefusalCode::draining},
@@ -77,7 +75,7 @@ TEST(Admit, EachGateHasItsNearestRefusal) {
 
 TEST(Admit, AnAdmissionKeepsTheSnapshotItWasMadeUnder) {
   auto snapshot = snapshot_for_tests();
-  const codec::RequestFacts facts{.model = "gpt-a"};
+  const codec::RequestFacts facts = asking_for("gpt-a");
   auto verdict =
       admit({.snapshot = snapshot, .tag = kAlice, .facts = &facts, .store_healthy = true});
   const std::weak_ptr<const Snapshot> watch = snapshot;
