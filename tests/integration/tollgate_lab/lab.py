@@ -35,7 +35,7 @@ def default_build():
 
 
 def find_program(build, name):
-    for folder in (build, build / "userspace", build / "userspace/daemon", build / "userspace/ctl"):
+    for folder in (build / "bin", build):
         if is_executable(folder / name):
             return folder / name
     raise Unavailable(f"no {name} in {build}: build it, or set TOLLGATE_BUILD")
