@@ -1,0 +1,1 @@
+"""The lab: a gateway between network namespaces, a mock provider, and clients. See ../README.md."""
