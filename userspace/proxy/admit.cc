@@ -25,6 +25,14 @@ std::variant<const policy::Peer*, Refusal> identify(const Snapshot& snapshot, Pe
   return peer;
 }
 
+Refusal store_refusal(const std::string& contact) {
+  return {RefusalCode::store_unavailable,
+          "The gateway cannot record usage at the moment and lets nothing through unrecorded. Its "
+          "admins see why in `tollgate status`; " +
+              contact + ".",
+          {}};
+}
+
 std::variant<Admission, Refusal> admit(const AdmitAsk& ask) {
   const policy::Policy& policy = *ask.snapshot->policy;
   const policy::Peer* peer = policy.peer_by_tag(ask.tag);
@@ -44,13 +52,7 @@ std::variant<Admission, Refusal> admit(const AdmitAsk& ask) {
   if (ask.draining) {
     return Refusal{RefusalCode::draining, "The gateway is restarting. Try again in a moment.", {}};
   }
-  if (!ask.store_healthy) {
-    return Refusal{RefusalCode::store_unavailable,
-                   "The gateway cannot record usage at the moment and lets nothing through "
-                   "unrecorded. Its admins see why in `tollgate status`; " +
-                       policy.contact() + ".",
-                   {}};
-  }
+  if (!ask.store_healthy) return store_refusal(policy.contact());
   // Budgets hold here: reserve(peer, rule, facts) is the last gate before the upstream.
   return Admission{.snapshot = ask.snapshot,
                    .peer = peer,

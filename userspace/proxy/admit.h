@@ -34,4 +34,7 @@ std::variant<Admission, policy::Refusal> admit(const AdmitAsk& ask);
 std::variant<const policy::Peer*, policy::Refusal> identify(const Snapshot& snapshot, PeerTag tag,
                                                             std::string_view remote);
 
+// The one sentence for a ledger that cannot write.
+policy::Refusal store_refusal(const std::string& contact);
+
 }  // namespace tollgate::proxy

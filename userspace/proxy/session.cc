@@ -21,6 +21,8 @@ constexpr size_t kLabelBytesMax = 128;
 // After a refusal the client may still be sending its body; reading it avoids the RST that would
 // destroy the answer before it was read (RFC 9112 9.6).
 constexpr int64_t kLingerMs = 10'000;
+// How long an answer's end may wait for its record. The record itself stays in line for the ledger.
+constexpr int64_t kSettleMs = 5'000;
 
 std::string label(std::string_view claim) {
   return std::string(claim.substr(0, kLabelBytesMax));
@@ -446,10 +448,7 @@ void Session::sweep(int64_t now_ms) {
       }
       return;
     case State::settle:
-      if (in_state_ms > int64_t{limits.client_stall_ms}) {
-        add(worker_.counters_.settle_timeouts);
-        close_session();
-      }
+      if (in_state_ms > kSettleMs) on_settle_timeout();
       return;
     case State::linger:
       if (in_state_ms > kLingerMs) close_session();
@@ -457,6 +456,19 @@ void Session::sweep(int64_t now_ms) {
     case State::closing:
       return;
   }
+}
+
+// The ledger cannot write: the client must not wait for ever, and must not see the end of an answer
+// that is not recorded.
+void Session::on_settle_timeout() {
+  add(worker_.counters_.settle_timeouts);
+  worker_.forget(*this);
+  if (exchange_->scanner) {
+    close_session();
+    return;
+  }
+  add(worker_.counters_.refused[static_cast<size_t>(RefusalCode::store_unavailable)]);
+  send_refusal(store_refusal(worker_.snapshot_->policy->contact()));
 }
 
 void Session::drain() {

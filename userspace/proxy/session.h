@@ -94,6 +94,7 @@ class Session final : StreamEvents, UpstreamUser {
   void refuse(policy::Refusal refusal);
   void refuse_head(const codec::HeadResult& result);
   void send_refusal(const policy::Refusal& refusal);
+  void on_settle_timeout();
   void end_exchange(bool keep_alive);
   void close_session();
   void set_state(State state);

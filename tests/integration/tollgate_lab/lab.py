@@ -192,6 +192,7 @@ class Lab:
             namespace, listen = self.gateway, [f"{GATEWAY}:443", f"[{GATEWAY6}]:443"]
         for endpoint in listen:
             command += ["--listen", endpoint]
+        (self.folder / "mock.log").unlink(missing_ok=True)  # its "ready" was an earlier mock's
         self.mock = Service("mock provider", net.entering(namespace, *command),
                             self.folder / "mock.log", env={"PATH": "/usr/bin:/bin"})
         self.stack.callback(self.mock.stop)

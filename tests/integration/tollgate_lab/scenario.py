@@ -36,6 +36,9 @@ def usage_of(scenario):
     if given is None:
         return None
     usage = dict(DEFAULT_USAGE, **given)
+    # A part never exceeds its whole, whatever a test leaves out.
+    usage["cached_tokens"] = min(usage["cached_tokens"], usage["input_tokens"])
+    usage["reasoning_tokens"] = min(usage["reasoning_tokens"], usage["output_tokens"])
     return {
         "input_tokens": usage["input_tokens"],
         "input_tokens_details": {"cached_tokens": usage["cached_tokens"]},
