@@ -1,1 +1,1 @@
-tollgate_fuzz(record SOURCES ${CMAKE_CURRENT_SOURCE_DIR}/record.cc LINK ringbuf)
+tollgate_fuzz(record SOURCES record.cc LINK ringbuf)
