@@ -1,0 +1,19 @@
+// Whatever decode() accepts is what encode() writes: the same bytes come back, and decode to the
+// same record. Everything else is refused without a read out of bounds (the sanitizers watch).
+#include <algorithm>
+
+#include "ringbuf/record.h"
+
+using namespace tollgate;
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const std::span bytes(reinterpret_cast<const std::byte*>(data), size);
+  const auto record = ringbuf::decode(bytes);
+  if (!record) return 0;
+  std::vector<std::byte> again;
+  ringbuf::encode(*record, again);
+  TG_ASSERT(std::equal(again.begin(), again.end(), bytes.begin(), bytes.end()));
+  const auto twice = ringbuf::decode(again);
+  TG_ASSERT(twice && *twice == *record);
+  return 0;
+}

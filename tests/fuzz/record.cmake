@@ -1,0 +1,1 @@
+tollgate_fuzz(record SOURCES record.cc LINK ringbuf)
