@@ -1,5 +1,6 @@
 // tollgated: --config FILE runs in the foreground; --check FILE explains a configuration;
 // --uninstall FILE removes what is pinned in the kernel.
+#include <malloc.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
@@ -58,9 +59,17 @@ int uninstall(const std::string& path) {
   return removed ? kExitOk : complain(removed.error());
 }
 
+// Request bodies and records of some 64 KB come and go thousands of times a second. glibc would
+// give each back to the kernel and fault it in again; above these bounds it still does.
+void keep_freed_memory() {
+  ::mallopt(M_TRIM_THRESHOLD, 8 * 1024 * 1024);
+  ::mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  keep_freed_memory();
   CLI::App app{"Tollgate's daemon: meters and polices Codex traffic from a tunnel", "tollgated"};
   std::string config;
   std::string check_file;

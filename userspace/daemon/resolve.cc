@@ -61,6 +61,7 @@ AddressBook::Addresses AddressBook::addresses() const {
 }
 
 void AddressBook::run() {
+  ::pthread_setname_np(::pthread_self(), "tg-resolver");
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     const std::vector<Host> hosts = hosts_;

@@ -28,7 +28,8 @@ void clear_fd(int fd) {
 Writer::Writer(std::unique_ptr<Store> store, std::vector<Lane*> lanes, Options options,
                Observer observer)
     : store_(std::move(store)),
-      options_{std::max<size_t>(options.batch_records_max, 1), options.retry},
+      options_{std::max<size_t>(options.batch_records_max, 1), options.retry,
+               options.commit_spacing},
       observer_(std::move(observer)),
       control_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   // Without it the thread could not be stopped; at start-up that is the end anyway.
@@ -57,7 +58,7 @@ void Writer::start() {
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   thread_ = std::thread([this] { run(); });
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  ::pthread_setname_np(thread_.native_handle(), "ledger");
+  ::pthread_setname_np(thread_.native_handle(), "tg-ledger");
 }
 
 bool Writer::stop(std::chrono::milliseconds patience) {
@@ -75,8 +76,9 @@ std::string Writer::last_error() const {
   return last_error_;
 }
 
-// Group commit without a delay: what has gathered while the last commit was on its way to the disk
-// is the next batch.
+// Group commit: what has gathered since the last commit is the next batch. After a quiet moment
+// there is no delay; under load commits keep their distance, since each one costs the processor
+// more than the records in it.
 void Writer::run() {
   for (;;) {
     // Read before the rings: whatever was pushed before stop() is seen by this turn or the next.
@@ -86,6 +88,10 @@ void Writer::run() {
       if (stopping) return;
       sleep();
       continue;
+    }
+    if (!stopping) {
+      wait_for_company();
+      collect();
     }
     if (commit()) {
       publish();
@@ -158,7 +164,17 @@ void Writer::break_lane(Intake& intake, std::atomic<uint64_t>& counter, const st
   refresh_health();
 }
 
+void Writer::wait_for_company() {
+  const int64_t spacing_ns = std::chrono::nanoseconds(options_.commit_spacing).count();
+  const int64_t left_ns = last_commit_ns_ + spacing_ns - monotonic_ns();
+  if (left_ns <= 0) return;
+  const timespec left{.tv_sec = left_ns / 1'000'000'000, .tv_nsec = left_ns % 1'000'000'000};
+  pollfd control{control_.get(), POLLIN, 0};
+  ::ppoll(&control, 1, &left, nullptr);  // only stop() ends it early; run() clears the descriptor
+}
+
 bool Writer::commit() {
+  last_commit_ns_ = monotonic_ns();
   auto status = store_->append(batch_);
   if (status) {
     if (!store_error_.empty()) {

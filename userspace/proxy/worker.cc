@@ -57,6 +57,7 @@ Worker::~Worker() {
 
 void Worker::start() {
   thread_ = std::thread([this] {
+    ::pthread_setname_np(::pthread_self(), "tg-worker");
     for (auto& listener : listeners_)
       listener->start();
     loop_->watch(lane_->notify_fd, [this] { on_lane_notify(); });
