@@ -38,7 +38,7 @@ def find_program(build, name):
     for folder in (build / "bin", build):
         if is_executable(folder / name):
             return folder / name
-    raise Unavailable(f"no {name} in {build}: build it, or set TOLLGATE_BUILD")
+    raise RuntimeError(f"no {name} in {build}: build it, or set TOLLGATE_BUILD")
 
 
 def port_of(url):

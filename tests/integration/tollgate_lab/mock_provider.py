@@ -24,6 +24,7 @@ if __package__ in (None, ""):
 from tollgate_lab import scenario as scenarios  # noqa: E402
 
 HEAD_BYTES_MAX = 1 << 20
+LINGER_S = 5
 MODELS = ["gpt-5.5", "gpt-5.6-luna", "gpt-6-luna"]
 REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found"}
 
@@ -102,7 +103,8 @@ class Exchange:
         if early.get("early"):
             self.record["early"] = True
             self.keep = False
-            return await self._http_error(early)
+            await self._http_error(early)
+            return await self._linger()
         self.request.body = await read_body(self.reader, self.request)
         self.record["body_bytes"] = len(self.request.body)
         self.record["body_sha256"] = hashlib.sha256(self.request.body).hexdigest()
@@ -123,6 +125,14 @@ class Exchange:
         self.record["scenario"] = chosen
         self.record["model"] = body.get("model")
         return await self._respond(chosen, body)
+
+    async def _linger(self):
+        # As real servers do: closing over unread bytes would reset the connection, and the reset
+        # overtakes the answer.
+        with contextlib.suppress(asyncio.TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while await self.reader.read(1 << 16):
+                    pass
 
     def _authorized(self):
         key = self.mock.key

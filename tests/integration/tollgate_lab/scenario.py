@@ -2,7 +2,7 @@
 
 Keys of a scenario, all optional:
   kind            text | tool | failed | incomplete | http_error | no_terminal | reset | stall
-  events          text deltas of the answer (default 3)
+  events          text deltas of the answer (default: a sentence in 3)
   event_bytes     characters of each delta (default 8)
   terminal_bytes  the terminal event is padded to at least this size
   pace_ms         pause between two events
@@ -79,6 +79,9 @@ class Answer:
         return body
 
     def text(self):
+        if not {"events", "event_bytes"} & set(self.scenario):
+            yield from ("Hello ", "from the ", "mock provider.")
+            return
         length = self.scenario.get("event_bytes", 8)
         for number in range(self.scenario.get("events", 3)):
             yield f"w{number} ".ljust(length, "x")
