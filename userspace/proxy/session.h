@@ -46,6 +46,7 @@ class Session final : StreamEvents, UpstreamUser {
   void sweep(int64_t now_ms);        // deadlines
   void drain();                      // no further request; closes at once when idle
   void cut(const std::string& why);  // drain is over
+  void close_session();              // now; nothing is waited for
   bool info(SessionInfo& out) const;
   uint32_t peer_id() const { return tag_.peer_id; }
 
@@ -96,7 +97,6 @@ class Session final : StreamEvents, UpstreamUser {
   void send_refusal(const policy::Refusal& refusal);
   void on_settle_timeout();
   void end_exchange(bool keep_alive);
-  void close_session();
   void set_state(State state);
   std::string_view state_name() const;
 

@@ -265,8 +265,9 @@ bool UpstreamConnection::timed_out(int64_t now_ms, const policy::Limits& limits)
   return false;
 }
 
-UpstreamPool::UpstreamPool(io::Loop& loop, FlushList& flush_list, const policy::Limits& limits)
-    : loop_(loop), flush_list_(flush_list), limits_(limits) {}
+UpstreamPool::UpstreamPool(io::Loop& loop, FlushList& flush_list, const policy::Limits& limits,
+                           std::function<void()> emptied)
+    : loop_(loop), flush_list_(flush_list), limits_(limits), emptied_(std::move(emptied)) {}
 
 UpstreamPool::~UpstreamPool() = default;
 
@@ -322,6 +323,7 @@ void UpstreamPool::forget_idle(UpstreamConnection& connection) {
 
 void UpstreamPool::remove(UpstreamConnection& connection) {
   connections_.erase(&connection);
+  if (connections_.empty()) emptied_();
 }
 
 void UpstreamPool::sweep(int64_t now_ms) {
@@ -342,6 +344,11 @@ void UpstreamPool::close_idle() {
     for (UpstreamConnection* connection : std::vector(idle))
       connection->dispose();
   }
+}
+
+void UpstreamPool::close_all() {
+  for (const auto& [raw, owned] : connections_)
+    raw->abandon();
 }
 
 std::unordered_map<std::string, UpstreamPool::Count> UpstreamPool::counts() const {

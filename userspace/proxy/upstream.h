@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -100,7 +101,9 @@ class UpstreamConnection final : StreamEvents {
 
 class UpstreamPool {
  public:
-  UpstreamPool(io::Loop& loop, FlushList& flush_list, const policy::Limits& limits);
+  // `emptied` is called when the last connection has gone.
+  UpstreamPool(io::Loop& loop, FlushList& flush_list, const policy::Limits& limits,
+               std::function<void()> emptied);
   ~UpstreamPool();
 
   // Returns a connection that belongs to `user` until its exchange ends: an idle one (ready() is
@@ -114,6 +117,7 @@ class UpstreamPool {
 
   void sweep(int64_t now_ms);  // timeouts; called about twice a second
   void close_idle();           // when draining
+  void close_all();            // at the end: no user is told
   bool empty() const { return connections_.empty(); }
   struct Count {
     size_t idle = 0;
@@ -132,6 +136,7 @@ class UpstreamPool {
   io::Loop& loop_;
   FlushList& flush_list_;
   const policy::Limits& limits_;
+  std::function<void()> emptied_;
   std::unordered_map<UpstreamConnection*, std::unique_ptr<UpstreamConnection>> connections_;
   std::unordered_map<std::string, std::vector<UpstreamConnection*>> idle_;  // by pool key, LIFO
 };

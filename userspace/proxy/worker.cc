@@ -39,8 +39,8 @@ Result<std::unique_ptr<Worker>> Worker::make(Options options, Shared& shared) {
   auto loop = io::Loop::make(options.loop);
   if (!loop) return std::move(loop).forward();
   worker->loop_ = std::move(*loop);
-  worker->pool_ =
-      std::make_unique<UpstreamPool>(*worker->loop_, worker->flush_list_, shared.limits);
+  worker->pool_ = std::make_unique<UpstreamPool>(*worker->loop_, worker->flush_list_, shared.limits,
+                                                 [raw = worker.get()] { raw->check_drained(); });
   worker->snapshot_ = std::move(options.snapshot);
   worker->lane_ = options.lane;
   io::ListenerEvents& events = *worker;
@@ -68,7 +68,16 @@ void Worker::start() {
 
 void Worker::stop() {
   if (!thread_.joinable()) return;
-  loop_->post([this] { loop_->stop(); });
+  loop_->post([this] {
+    const FlushList::Turn turn(flush_list_);
+    stopping_ = true;
+    for (auto& listener : listeners_)
+      listener->close();
+    for (size_t i = sessions_.size(); i-- > 0;)
+      sessions_[i]->close_session();
+    pool_->close_all();
+    check_drained();
+  });
   thread_.join();
 }
 
@@ -197,12 +206,14 @@ void Worker::cut(std::string why) {
   });
 }
 
-// Drained: no client, no connection to a provider, no record on its way to the ring.
+// Drained: no client, no connection to a provider, no record on its way to the ring. Stopping asks
+// for the same without the records, which then are only in the log.
 void Worker::check_drained() {
-  if (!draining_ || !drained_) return;
+  if (!draining_ && !stopping_) return;
   pool_->close_idle();
-  if (!sessions_.empty() || !pool_->empty() || !delayed_.empty()) return;
-  std::exchange(drained_, nullptr)();
+  if (listeners_open_ != 0 || !sessions_.empty() || !pool_->empty()) return;
+  if (draining_ && drained_ && delayed_.empty()) std::exchange(drained_, nullptr)();
+  if (stopping_) loop_->stop();
 }
 
 void Worker::report(std::function<void(WorkerReport)> reply) {

@@ -104,6 +104,8 @@ class Worker final : io::ListenerEvents {
   std::deque<std::pair<uint64_t, Session*>> waiting_;  // by sequence
   std::deque<std::vector<std::byte>> delayed_;         // records the ring had no room for
   bool draining_ = false;
+  bool stopping_ = false;
+  size_t listeners_open_ = 0;
   std::function<void()> drained_;
   std::thread thread_;
 };
