@@ -15,11 +15,12 @@ std::string with_reason(const std::string& what, const std::string& why) {
   return why.empty() ? what : what + " (" + why + ")";
 }
 
+// What happened, for a person: a counter that is 0 says nothing (--json has them all).
 std::string counter_list(const nlohmann::json& counters) {
   std::string list;
   if (!counters.is_object()) return list;
   for (const auto& [name, value] : counters.items()) {
-    if (!value.is_number_integer()) continue;
+    if (!value.is_number_integer() || value == 0) continue;
     list += list.empty() ? "" : ", ";
     list += printable(name) + " " + thousands(number_of(counters, name.c_str()));
   }
@@ -81,7 +82,8 @@ void show_status(std::ostream& out, const nlohmann::json& status, int64_t now_un
   line(out, "now",
        thousands(number_of(status, "connections")) + " connections, " +
            thousands(number_of(status, "requests_running")) + " requests running");
-  line(out, "since start", counter_list(part_of(status, "counters")));
+  const std::string happened = counter_list(part_of(status, "counters"));
+  line(out, "since start", happened.empty() ? "nothing yet" : happened);
   const auto& refused = part_of(part_of(status, "counters"), "refused");
   if (const std::string codes = counter_list(refused); !codes.empty()) line(out, "refused", codes);
   show_ledger(out, part_of(status, "ledger"));
