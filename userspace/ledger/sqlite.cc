@@ -39,14 +39,18 @@ std::string hint_for(int primary_code, int sys_errno, const std::string& path) {
 }  // namespace
 
 Error sqlite_error(sqlite3* db, std::string_view verb) {
+  const int errno_now = errno;
   const int code = db == nullptr ? SQLITE_NOMEM : ::sqlite3_errcode(db);
-  const int sys_errno = db == nullptr ? ENOMEM : ::sqlite3_system_errno(db);
+  // SQLite does not keep the errno of a failed WAL write; step() cleared it before, so what is
+  // there now is this call's.
+  const bool is_io = (code & 0xff) == SQLITE_IOERR;
+  const int kept_errno = db == nullptr ? ENOMEM : ::sqlite3_system_errno(db);
+  const int sys_errno = is_io && errno_now != 0 ? errno_now : kept_errno;
   const std::string path = path_of(db);
   Error error{Fault::system, sys_errno, std::string(verb), hint_for(code & 0xff, sys_errno, path)};
   error.text += " " + path + ": ";
   error.text += db == nullptr ? ::sqlite3_errstr(code) : ::sqlite3_errmsg(db);
-  // The errno may be an older call's, so it explains only what is an I/O trouble anyway.
-  if ((code & 0xff) == SQLITE_IOERR && sys_errno != 0) {
+  if (is_io && sys_errno != 0) {
     error.text += std::string(" (") + std::strerror(sys_errno) + ")";
   }
   return error;
@@ -69,6 +73,7 @@ void Statement::bind(int parameter, std::span<const uint8_t> blob) {
 }
 
 Result<bool> Statement::step() {
+  errno = 0;
   const int code = ::sqlite3_step(handle_.get());
   if (code == SQLITE_ROW) return true;
   if (code == SQLITE_DONE) return false;
@@ -125,6 +130,7 @@ Result<Statement> Database::prepare(std::string_view sql) {
 }
 
 Status Database::execute(const char* sql) {
+  errno = 0;
   if (::sqlite3_exec(handle_.get(), sql, nullptr, nullptr, nullptr) != SQLITE_OK) {
     return sqlite_error(handle_.get(), "set up");
   }

@@ -1,8 +1,8 @@
 // Reports. Sums are made in SQL by wide_sum(), which saturates: SQLite's own sum() fails the whole
 // report on an overflow, and one absurd row must not hide all the others.
 #include <algorithm>
+#include <cstring>
 #include <limits>
-#include <new>
 
 #include "userspace/ledger/columns.h"
 #include "userspace/ledger/schema.h"
@@ -63,19 +63,24 @@ void bind_query(const UsageQuery& query, Statement& statement) {
   statement.bind(4, std::string_view(query.model));
 }
 
-// The context starts as zeroes.
+// SQLite aligns its memory to 8 bytes, an __int128 wants 16: it goes in and out by copy. The
+// context starts as zeroes.
 void wide_sum_step(sqlite3_context* context, int, sqlite3_value** values) {
-  auto* total = static_cast<__int128*>(::sqlite3_aggregate_context(context, sizeof(__int128)));
-  if (total == nullptr) return ::sqlite3_result_error_nomem(context);
-  *total += ::sqlite3_value_int64(values[0]);
+  void* kept = ::sqlite3_aggregate_context(context, sizeof(__int128));
+  if (kept == nullptr) return ::sqlite3_result_error_nomem(context);
+  __int128 total = 0;
+  std::memcpy(&total, kept, sizeof total);
+  total += ::sqlite3_value_int64(values[0]);
+  std::memcpy(kept, &total, sizeof total);
 }
 
 void wide_sum_final(sqlite3_context* context) {
-  const auto* total = static_cast<const __int128*>(::sqlite3_aggregate_context(context, 0));
-  const __int128 sum = total == nullptr ? 0 : *total;
+  __int128 total = 0;
+  const void* kept = ::sqlite3_aggregate_context(context, 0);
+  if (kept != nullptr) std::memcpy(&total, kept, sizeof total);
   constexpr __int128 kMin = std::numeric_limits<int64_t>::min();
   constexpr __int128 kMax = std::numeric_limits<int64_t>::max();
-  ::sqlite3_result_int64(context, static_cast<int64_t>(std::clamp(sum, kMin, kMax)));
+  ::sqlite3_result_int64(context, static_cast<int64_t>(std::clamp(total, kMin, kMax)));
 }
 
 uint64_t count(const Statement& statement, int column) {

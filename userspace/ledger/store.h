@@ -27,8 +27,8 @@ enum class GroupBy : uint8_t { user, group, model, policy, day, session };
 struct UsageQuery {
   int64_t since_unix_ms = 0;
   int64_t until_unix_ms = INT64_MAX;  // exclusive
-  std::string user;                   // empty: all
-  std::string model;  // as served; of a request that none served (refused): as asked
+  std::string user{};                 // empty: all
+  std::string model{};  // as served; of a request that none served (refused): as asked
 };
 
 struct UsageRow {
