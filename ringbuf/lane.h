@@ -5,12 +5,14 @@
 
 #include <atomic>
 #include <cstdint>
+#include <utility>
 
 #include "ringbuf/spsc.h"
 
 namespace tollgate::ringbuf {
 
 struct Lane {
+  explicit Lane(SpscRing made) : ring(std::move(made)) {}
   SpscRing ring;
   std::atomic<uint64_t> durable_sequence{0};
   int notify_fd = -1;  // eventfd of the worker, written after durable_sequence moved
