@@ -12,10 +12,10 @@
 namespace tollgate::ringbuf {
 
 struct Lane {
-  explicit Lane(SpscRing made) : ring(std::move(made)) {}
+  Lane(SpscRing made, int notify) : ring(std::move(made)), notify_fd(notify) {}
   SpscRing ring;
   std::atomic<uint64_t> durable_sequence{0};
-  int notify_fd = -1;  // eventfd of the worker, written after durable_sequence moved
+  const int notify_fd;  // eventfd of the worker, written after durable_sequence moved
 };
 
 }  // namespace tollgate::ringbuf

@@ -189,8 +189,7 @@ Status Daemon::start_ledger() {
     if (!ring) return std::move(ring).forward();
     UniqueFd notify(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!notify) return system_error(errno, "make eventfd");
-    lanes_.push_back(std::make_unique<ringbuf::Lane>(std::move(*ring)));
-    lanes_.back()->notify_fd = notify.get();
+    lanes_.push_back(std::make_unique<ringbuf::Lane>(std::move(*ring), notify.get()));
     lane_fds_.push_back(std::move(notify));
     lanes.push_back(lanes_.back().get());
   }

@@ -68,7 +68,7 @@ class DiskStore : public Store {
 struct TestLane {
   TestLane()
       : notify(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-        lane{std::move(*ringbuf::SpscRing::make(1 << 18)), {}, notify.get()} {}
+        lane(std::move(*ringbuf::SpscRing::make(1 << 18)), notify.get()) {}
 
   bool push(const Record& record) {
     std::vector<std::byte> bytes;
