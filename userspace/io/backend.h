@@ -2,6 +2,8 @@
 // rule that no callback is nested in a call of the owner.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <functional>
 #include <mutex>
 #include <string>
@@ -19,14 +21,17 @@ class Socket::Impl {
   virtual Status connect(const Endpoint& remote) = 0;
   virtual void start_receiving() = 0;
   virtual void stop_receiving() = 0;
-  virtual void send(std::span<const std::byte> bytes) = 0;
+  virtual void send() = 0;  // what is unsent
   virtual void close(bool reset) = 0;
 
   void shutdown_send();
+  size_t gather_unsent(iovec (&parts)[2]) const;
+  bool advance_unsent(size_t bytes);  // true when nothing is left
 
   SocketEvents& events;
   UniqueFd fd;
   std::span<const std::byte> unsent;
+  std::span<const std::byte> unsent_more;  // behind it
   bool sending = false;
   bool closing = false;
   bool closed = false;  // on_closed was or is being called

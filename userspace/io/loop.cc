@@ -31,12 +31,13 @@ void Socket::start_receiving() {
 void Socket::stop_receiving() {
   impl_->stop_receiving();
 }
-void Socket::send(std::span<const std::byte> bytes) {
-  TG_ASSERT(!impl_->sending && !bytes.empty());
+void Socket::send(std::span<const std::byte> bytes, std::span<const std::byte> more) {
+  TG_ASSERT(!impl_->sending && !(bytes.empty() && more.empty()));
   if (impl_->closing) return;
   impl_->sending = true;
   impl_->unsent = bytes;
-  impl_->send(bytes);
+  impl_->unsent_more = more;
+  impl_->send();
 }
 bool Socket::sending() const {
   return impl_->sending;
@@ -52,6 +53,22 @@ bool Socket::open() const {
 }
 int Socket::fd() const {
   return impl_->fd.get();
+}
+
+size_t Socket::Impl::gather_unsent(iovec (&parts)[2]) const {
+  size_t count = 0;
+  for (const auto part : {unsent, unsent_more}) {
+    // The kernel only reads through an iovec of a send.
+    if (!part.empty()) parts[count++] = {const_cast<std::byte*>(part.data()), part.size()};
+  }
+  return count;
+}
+
+bool Socket::Impl::advance_unsent(size_t bytes) {
+  const size_t first = std::min(bytes, unsent.size());
+  unsent = unsent.subspan(first);
+  unsent_more = unsent_more.subspan(bytes - first);
+  return unsent.empty() && unsent_more.empty();
 }
 
 void Socket::Impl::shutdown_send() {

@@ -47,8 +47,8 @@ class Socket {
   void start_receiving();                  // also resumes; idempotent
   // Bytes that were on their way may still arrive after this.
   void stop_receiving();
-  // `bytes` must stay unchanged until on_sent. Not while sending().
-  void send(std::span<const std::byte> bytes);
+  // `bytes`, and `more` behind them, must stay unchanged until on_sent. Not while sending().
+  void send(std::span<const std::byte> bytes, std::span<const std::byte> more = {});
   bool sending() const;
   void shutdown_send();  // FIN; not while sending()
   // Cancels what is in the kernel, waits for it, closes; then on_closed. Idempotent. No other

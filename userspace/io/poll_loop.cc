@@ -35,7 +35,7 @@ class PollSocket final : public Socket::Impl, Source {
   Status connect(const Endpoint& remote) override;
   void start_receiving() override;
   void stop_receiving() override;
-  void send(std::span<const std::byte> bytes) override;
+  void send() override;
   void close(bool reset) override;
 
   void report_sent();
@@ -172,13 +172,17 @@ void PollSocket::stop_receiving() {
   if (fd) update();
 }
 
-void PollSocket::send(std::span<const std::byte>) {
+void PollSocket::send() {
   write_some();
 }
 
 void PollSocket::write_some() {
-  while (!unsent.empty()) {
-    const ssize_t n = ::send(fd.get(), unsent.data(), unsent.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  for (;;) {
+    iovec parts[2];
+    msghdr message{};
+    message.msg_iov = parts;
+    message.msg_iovlen = gather_unsent(parts);
+    const ssize_t n = ::sendmsg(fd.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
       write_blocked_ = true;
@@ -189,7 +193,7 @@ void PollSocket::write_some() {
       finish_send(errno);
       return;
     }
-    unsent = unsent.subspan(static_cast<size_t>(n));
+    if (advance_unsent(static_cast<size_t>(n))) break;
   }
   finish_send(0);
 }

@@ -45,7 +45,7 @@ class UringSocket final : public Socket::Impl, Target {
   Status connect(const Endpoint& remote) override;
   void start_receiving() override;
   void stop_receiving() override;
-  void send(std::span<const std::byte> bytes) override;
+  void send() override;
   void close(bool reset) override;
 
   void rearm_starved();
@@ -70,6 +70,11 @@ class UringSocket final : public Socket::Impl, Target {
   bool starved_ = false;  // waits for buffers, in the loop's list
   bool finishing_ = false;
   std::unique_ptr<sockaddr_storage> remote_;
+  struct Gather {
+    iovec parts[2];
+    msghdr message;
+  };
+  std::unique_ptr<Gather> gather_;  // the kernel may read it until the send completes
 };
 
 class UringListener final : public Listener::Impl, Target {
@@ -203,8 +208,16 @@ void UringSocket::cancel_receive() {
   io_uring_prep_cancel(&loop_.sqe(cancel_), &receive_, 0);
 }
 
-void UringSocket::send(std::span<const std::byte> bytes) {
-  io_uring_prep_send(&loop_.sqe(send_), fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+void UringSocket::send() {
+  if (unsent_more.empty()) {
+    io_uring_prep_send(&loop_.sqe(send_), fd.get(), unsent.data(), unsent.size(), MSG_NOSIGNAL);
+    return;
+  }
+  if (!gather_) gather_ = std::make_unique<Gather>();
+  gather_->message = {};
+  gather_->message.msg_iov = gather_->parts;
+  gather_->message.msg_iovlen = gather_unsent(gather_->parts);
+  io_uring_prep_sendmsg(&loop_.sqe(send_), fd.get(), &gather_->message, MSG_NOSIGNAL);
 }
 
 void UringSocket::close(bool reset) {
@@ -281,15 +294,12 @@ void UringSocket::sent(int result) {
     return;
   }
   if (result == -EINTR || result == -EAGAIN) {
-    send(unsent);
+    send();
     return;
   }
-  if (result >= 0) {
-    unsent = unsent.subspan(static_cast<size_t>(result));
-    if (!unsent.empty()) {
-      send(unsent);
-      return;
-    }
+  if (result >= 0 && !advance_unsent(static_cast<size_t>(result))) {
+    send();
+    return;
   }
   sending = false;
   events.on_sent(result < 0 ? -result : 0);

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 
 namespace tollgate::proxy {
 
@@ -26,7 +27,11 @@ class Body {
  public:
   explicit Body(BodyMemory& memory) : memory_(memory) {}
   ~Body() { release(); }
-  Body(const Body&) = delete;
+  Body(Body&& other) noexcept
+      : memory_(other.memory_),
+        data_(std::exchange(other.data_, nullptr)),
+        size_(std::exchange(other.size_, 0)),
+        capacity_(std::exchange(other.capacity_, 0)) {}
 
   // `expected` is the declared length or 0; it bounds growth, it is not reserved. False when the
   // memory bound is reached: nothing was appended.

@@ -85,14 +85,9 @@ void Session::on_upstream_redialled(UpstreamConnection& connection) {
 void Session::on_upstream_ready() {
   Exchange& exchange = *exchange_;
   exchange.sent_upstream = true;
-  exchange.upstream->send_request(
-      upstream_request_head(*exchange.admission.target, "POST", "/responses", exchange.head,
-                            exchange.body.size()),
-      exchange.body.bytes());
-}
-
-void Session::on_upstream_request_sent() {
-  exchange_->body.release();
+  std::string head = upstream_request_head(*exchange.admission.target, "POST", "/responses",
+                                           exchange.head, exchange.body.size());
+  exchange.upstream->send_request(std::move(head), std::move(exchange.body));
 }
 
 void Session::on_upstream_head(const codec::ResponseHead& head) {

@@ -72,7 +72,6 @@ class Session final : StreamEvents, UpstreamUser {
 
   void on_upstream_redialled(UpstreamConnection& connection) override;
   void on_upstream_ready() override;
-  void on_upstream_request_sent() override;
   void on_upstream_head(const codec::ResponseHead& head) override;
   void on_upstream_body(std::span<const std::byte> bytes) override;
   void on_upstream_end() override;

@@ -59,6 +59,7 @@ Status Stream::connect(const Endpoint& remote, std::unique_ptr<tls::Channel> cha
 
 void Stream::write(std::span<const std::byte> plain) {
   if (closing_ || ended_with_failure() || plain.empty()) return;
+  TG_ASSERT(lasting_.empty());
   if (receiving_) {
     deferred_plain_.insert(deferred_plain_.end(), plain.begin(), plain.end());
     return;
@@ -66,6 +67,17 @@ void Stream::write(std::span<const std::byte> plain) {
   if (const Status sent = channel_->send(plain, pending_); !sent) {
     report_end(StreamEnd::failed, sent.error());
   }
+  mark_dirty();
+}
+
+void Stream::write_lasting(std::span<const std::byte> plain) {
+  if (channel_->path() != "plain" || !deferred_plain_.empty()) {
+    write(plain);
+    return;
+  }
+  if (closing_ || ended_with_failure() || plain.empty()) return;
+  TG_ASSERT(lasting_.empty());
+  lasting_ = plain;
   mark_dirty();
 }
 
@@ -145,12 +157,14 @@ void Stream::on_sent(int sys_errno) {
   empty(in_flight_);
   if (sys_errno != 0) {
     empty(pending_);
+    lasting_ = {};
     report_end(StreamEnd::failed, system_error(sys_errno, "send"));
     return;
   }
   last_progress_ms_ = loop_.now_monotonic_ms();
-  if (!pending_.empty() || finishing_) mark_dirty();
-  if (pending_.empty()) events_.on_stream_drained();
+  const bool drained = pending_.empty() && lasting_.empty();
+  if (!drained || finishing_) mark_dirty();
+  if (drained) events_.on_stream_drained();
 }
 
 void Stream::on_closed() {
@@ -180,7 +194,7 @@ void Stream::mark_dirty() {
 void Stream::flush() {
   dirty_ = false;
   if (closing_ || socket_.sending() || !socket_.open()) return;
-  if (pending_.empty() && finishing_ && !fin_sent_) {
+  if (pending_.empty() && lasting_.empty() && finishing_ && !fin_sent_) {
     channel_->close(pending_);
     if (pending_.empty()) {
       fin_sent_ = true;
@@ -192,9 +206,9 @@ void Stream::flush() {
       return;
     }
   }
-  if (pending_.empty()) return;
+  if (pending_.empty() && lasting_.empty()) return;
   in_flight_.swap(pending_);
-  socket_.send(in_flight_);
+  socket_.send(in_flight_, std::exchange(lasting_, {}));
 }
 
 }  // namespace tollgate::proxy

@@ -76,6 +76,9 @@ class Stream final : io::SocketEvents {
   // Queues plaintext; only between on_stream_open and close().
   void write(std::span<const std::byte> plain);
   void write(std::string_view plain) { write(std::as_bytes(std::span(plain))); }
+  // As write(), for bytes that stay unchanged until on_stream_drained or on_stream_closed: a plain
+  // connection sends them from where they lie. Nothing else is written before that.
+  void write_lasting(std::span<const std::byte> plain);
   // close_notify and FIN behind what is queued; receiving goes on. Where the peer has ended
   // already, this closes.
   void finish();
@@ -87,7 +90,7 @@ class Stream final : io::SocketEvents {
 
   bool open() const { return opened_ && !closing_; }
   bool closing() const { return closing_; }
-  size_t queued_bytes() const { return pending_.size() + in_flight_.size(); }
+  size_t queued_bytes() const { return pending_.size() + in_flight_.size() + lasting_.size(); }
   // When the peer last took or gave bytes, on the loop's clock.
   int64_t last_progress_ms() const { return last_progress_ms_; }
   const tls::Channel& channel() const { return *channel_; }
@@ -112,9 +115,10 @@ class Stream final : io::SocketEvents {
   StreamEvents& events_;
   io::Socket socket_;
   std::unique_ptr<tls::Channel> channel_;
-  tls::Bytes pending_;         // wire bytes for the next send
-  tls::Bytes in_flight_;       // wire bytes that the kernel reads from
-  tls::Bytes deferred_plain_;  // written from inside this channel's own receive
+  tls::Bytes pending_;                  // wire bytes for the next send
+  tls::Bytes in_flight_;                // wire bytes that the kernel reads from
+  std::span<const std::byte> lasting_;  // the owner's, behind pending_
+  tls::Bytes deferred_plain_;           // written from inside this channel's own receive
   int64_t last_progress_ms_ = 0;
   bool opened_ = false;
   bool ended_ = false;

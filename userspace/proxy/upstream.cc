@@ -9,6 +9,7 @@ namespace {
 using policy::RefusalCode;
 
 // One slice is encrypted and sent before the next is touched: a 30 MB body costs 64 KB of records.
+// A last slice takes the remainder along.
 constexpr size_t kBodySliceBytes = 64 * 1024;
 constexpr size_t kIdleConnectionsMax = 1024;  // per worker and provider
 // What is read and dropped behind a terminal event to save the connection.
@@ -25,13 +26,14 @@ UpstreamConnection::UpstreamConnection(UpstreamPool& pool, std::shared_ptr<const
       stream_(pool.loop_, pool.flush_list_, *this),
       since_ms_(pool.loop_.now_monotonic_ms()) {}
 
-void UpstreamConnection::send_request(std::string head, std::span<const std::byte> body) {
+void UpstreamConnection::send_request(std::string head, Body body) {
   TG_ASSERT(state_ == State::exchange);
   reading_ = Reading::head;
   scanned_ = 0;
   chunks_ = {};
   request_sent_ = false;
-  unsent_ = body;
+  body_.emplace(std::move(body));
+  unsent_ = body_->bytes();
   since_ms_ = pool_.loop_.now_monotonic_ms();
   const FlushList::Turn turn(pool_.flush_list_);
   stream_.write(head);
@@ -40,14 +42,9 @@ void UpstreamConnection::send_request(std::string head, std::span<const std::byt
 }
 
 void UpstreamConnection::send_body_slice() {
-  const size_t slice = std::min(unsent_.size(), kBodySliceBytes);
-  if (slice > 0) stream_.write(unsent_.first(slice));
+  const size_t slice = unsent_.size() < 2 * kBodySliceBytes ? unsent_.size() : kBodySliceBytes;
+  stream_.write_lasting(unsent_.first(slice));
   unsent_ = unsent_.subspan(slice);
-  if (unsent_.empty() && !request_sent_) {
-    request_sent_ = true;
-    since_ms_ = pool_.loop_.now_monotonic_ms();
-    if (user_ != nullptr) user_->on_upstream_request_sent();
-  }
 }
 
 void UpstreamConnection::abandon() {
@@ -223,7 +220,14 @@ void UpstreamConnection::on_stream_end(StreamEnd end, const Error& error) {
 }
 
 void UpstreamConnection::on_stream_drained() {
-  if (state_ == State::exchange && !unsent_.empty()) send_body_slice();
+  if (state_ != State::exchange || request_sent_) return;
+  if (!unsent_.empty()) {
+    send_body_slice();
+    return;
+  }
+  request_sent_ = true;
+  since_ms_ = pool_.loop_.now_monotonic_ms();
+  body_.reset();
 }
 
 void UpstreamConnection::on_stream_closed() {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -16,6 +17,7 @@
 #include "policy/policy_parse.h"
 #include "userspace/codec/http1.h"
 #include "userspace/io/loop.h"
+#include "userspace/proxy/body.h"
 #include "userspace/proxy/snapshot.h"
 #include "userspace/proxy/stream.h"
 
@@ -30,8 +32,7 @@ class UpstreamUser {
  public:
   // The first address failed and the next is being dialled: this connection replaces the old one.
   virtual void on_upstream_redialled(UpstreamConnection& connection) = 0;
-  virtual void on_upstream_ready() = 0;         // send_request may be called
-  virtual void on_upstream_request_sent() = 0;  // the body is no longer referenced
+  virtual void on_upstream_ready() = 0;                                // send_request may be called
   virtual void on_upstream_head(const codec::ResponseHead& head) = 0;  // final one, never 1xx
   virtual void on_upstream_body(std::span<const std::byte> bytes) = 0;
   virtual void on_upstream_end() = 0;  // the message is complete
@@ -46,9 +47,9 @@ class UpstreamConnection final : StreamEvents {
   UpstreamConnection(UpstreamPool& pool, std::shared_ptr<const Target> target,
                      size_t address_index);
 
-  // `head` is written anew by forward.h and wiped here; `body` stays the caller's and must live
-  // until on_upstream_request_sent or the end of the exchange.
-  void send_request(std::string head, std::span<const std::byte> body);
+  // `head` is written anew by forward.h and wiped here. The body goes with the connection, since
+  // the kernel may still read from it when the exchange is gone.
+  void send_request(std::string head, Body body);
   void pause() { stream_.pause(); }
   void resume() { stream_.resume(); }
   // The exchange lets go before the end: the connection is closed.
@@ -93,7 +94,8 @@ class UpstreamConnection final : StreamEvents {
   uint64_t body_remaining_ = 0;
   codec::ChunkedDecoder chunks_;
   bool keep_alive_ = true;
-  std::span<const std::byte> unsent_;  // of the request body
+  std::optional<Body> body_;           // of the request, until it is sent
+  std::span<const std::byte> unsent_;  // the part of it that the stream does not have
   bool request_sent_ = true;
   int64_t since_ms_ = 0;  // when the present state began
   uint64_t dropped_bytes_ = 0;

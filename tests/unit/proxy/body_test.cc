@@ -42,6 +42,20 @@ TEST(Body, TheBoundIsSharedAndGivenBack) {
   EXPECT_TRUE(second.append(some(60 * 1024), 0));
 }
 
+TEST(Body, MovedIsCountedOnceAndGivenBackByItsLastOwner) {
+  BodyMemory memory(1 << 20);
+  {
+    Body first(memory);
+    ASSERT_TRUE(first.append(some(100), 0));
+    const uint64_t taken = memory.in_use();
+    const Body second(std::move(first));
+    EXPECT_EQ(second.size(), 100u);
+    EXPECT_EQ(first.size(), 0u);  // NOLINT(bugprone-use-after-move): what is left is stated
+    EXPECT_EQ(memory.in_use(), taken);
+  }
+  EXPECT_EQ(memory.in_use(), 0u);
+}
+
 TEST(Body, KeepsItsBytesWhileItGrows) {
   BodyMemory memory(uint64_t{1} << 30);
   Body body(memory);
