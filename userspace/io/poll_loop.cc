@@ -77,7 +77,10 @@ class PollListener final : public Listener::Impl, Source {
 
 struct PollWatch final : Source {
   std::function<void()> on_ready;
-  void ready(uint32_t) override { on_ready(); }
+  bool cancelled = false;  // kept until the end of the turn: it may be running
+  void ready(uint32_t) override {
+    if (!cancelled) on_ready();
+  }
 };
 
 class PollLoop final : public LoopBase {
@@ -337,7 +340,7 @@ void PollLoop::unwatch(int fd) {
   const auto found = watches_.find(fd);
   if (found == watches_.end()) return;
   control(EPOLL_CTL_DEL, fd, 0, nullptr);
-  found->second->on_ready = [] {};  // it may be in the batch that is being run
+  found->second->cancelled = true;
   retired_watches_.push_back(std::move(found->second));
   watches_.erase(found);
 }

@@ -141,6 +141,7 @@ class UringLoop final : public LoopBase {
   }
   int make_ring(const Options& options);
   int make_buffers(const Options& options);
+  void enable();
   void wait();
   void collect();
 
@@ -152,6 +153,7 @@ class UringLoop final : public LoopBase {
 
   io_uring ring_{};
   bool ring_made_ = false;
+  bool enabled_ = false;
   io_uring_buf_ring* buffer_ring_ = nullptr;
   std::byte* buffer_memory_ = nullptr;
   size_t buffer_memory_bytes_ = 0;
@@ -501,12 +503,18 @@ void UringLoop::wait() {
   }
 }
 
-void UringLoop::run() {
+// The thread that runs the loop first is the ring's one issuer.
+void UringLoop::enable() {
+  if (std::exchange(enabled_, true)) return;
   // liburing 2.3 declares io_uring_enable_rings without exporting it.
   TG_ASSERT(::syscall(SYS_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr,
                       0) == 0);
-  running_ = true;
   watch(tasks_->wake_fd(), [this] { tasks_->run_all(); });
+}
+
+void UringLoop::run() {
+  enable();
+  running_ = true;
   std::vector<Completed> batch;
   while (running_) {
     wait();
