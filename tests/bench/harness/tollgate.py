@@ -73,4 +73,5 @@ def command(place, values):
         os.makedirs(folders[name], mode=0o700)
     config = place.write(values["name"] + ".toml",
                          config_text(place, values, folders, values["io"]))
-    return [place.daemon(), "--config", config]
+    # The peers write no access log here, so neither do we.
+    return [place.daemon(), "--config", config, "--log-level", "warn"]
