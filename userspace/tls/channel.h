@@ -60,7 +60,7 @@ Result<std::shared_ptr<const ServerContext>> make_server_context(const std::stri
                                                                  const std::string& private_key);
 
 // The upstream side: verifies chain and host name, sends SNI (not for an IP literal), ALPN
-// http/1.1, resumes with the tickets the provider sent. ca_file empty: the system's roots.
+// http/1.1. No resumption: connections are pooled. ca_file empty: the system's roots.
 class ClientContext {
  public:
   virtual ~ClientContext() = default;

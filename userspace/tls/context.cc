@@ -2,7 +2,6 @@
 #include <time.h>
 
 #include <array>
-#include <mutex>
 #include <utility>
 
 #include "userspace/base/ip.h"
@@ -48,6 +47,16 @@ int64_t unix_seconds(const ASN1_TIME* time) {
   return ASN1_TIME_to_tm(time, &broken_down) == 1 ? ::timegm(&broken_down) : 0;
 }
 
+// OpenSSL reads a certificate's extensions at its first use and keeps them. Done here, the trusted
+// ones are complete before several threads verify against them at once.
+void complete_trusted(SSL_CTX* context) {
+  const STACK_OF(X509_OBJECT)* objects = X509_STORE_get0_objects(SSL_CTX_get_cert_store(context));
+  for (int i = 0; i < sk_X509_OBJECT_num(objects); ++i) {
+    X509* certificate = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
+    if (certificate != nullptr) X509_check_purpose(certificate, -1, 0);
+  }
+}
+
 class OpensslServerContext final : public ServerContext {
  public:
   OpensslServerContext(Owned<SSL_CTX> context, int64_t expires_unix_s)
@@ -68,12 +77,7 @@ class OpensslServerContext final : public ServerContext {
 class OpensslClientContext final : public ClientContext {
  public:
   OpensslClientContext(Owned<SSL_CTX> context, std::string host)
-      : context_(std::move(context)), host_(std::move(host)) {
-    SSL_CTX_set_app_data(context_.get(), this);
-    SSL_CTX_set_session_cache_mode(context_.get(),
-                                   SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
-    SSL_CTX_sess_set_new_cb(context_.get(), keep_session);
-  }
+      : context_(std::move(context)), host_(std::move(host)) {}
 
   std::unique_ptr<Channel> make_channel() const override {
     Owned<SSL> ssl(SSL_new(context_.get()));
@@ -85,28 +89,13 @@ class OpensslClientContext final : public ClientContext {
       SSL_set1_host(ssl.get(), host_.c_str());
       SSL_set_hostflags(ssl.get(), X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     }
-    {
-      // A TLS 1.3 ticket serves once (RFC 8446 C.4).
-      const std::lock_guard lock(mutex_);
-      if (session_) SSL_set_session(ssl.get(), session_.get());
-      session_.reset();
-    }
     SSL_set_connect_state(ssl.get());
     return make_openssl_channel(std::move(ssl));
   }
 
  private:
-  static int keep_session(SSL* ssl, SSL_SESSION* session) {
-    auto* self = static_cast<OpensslClientContext*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)));
-    const std::lock_guard lock(self->mutex_);
-    self->session_.reset(session);  // returning 1 keeps the reference
-    return 1;
-  }
-
   Owned<SSL_CTX> context_;
   std::string host_;
-  mutable std::mutex mutex_;
-  mutable Owned<SSL_SESSION> session_;
 };
 
 }  // namespace
@@ -155,6 +144,9 @@ Result<std::shared_ptr<const ClientContext>> make_client_context(const std::stri
     return config_error("load the provider's CA " + ca_file,
                         "a PEM file, or leave ca_file out for the system's roots");
   }
+  complete_trusted(raw);
+  // Connections are pooled; sessions are not shared between the workers.
+  SSL_CTX_set_session_cache_mode(raw, SSL_SESS_CACHE_OFF);
   if (SSL_CTX_set_alpn_protos(raw, kHttp11, sizeof kHttp11) != 0) {
     return config_error("set up ALPN", {});
   }

@@ -17,7 +17,6 @@ namespace tollgate::tls {
 struct Free {
   void operator()(SSL* p) const { SSL_free(p); }
   void operator()(SSL_CTX* p) const { SSL_CTX_free(p); }
-  void operator()(SSL_SESSION* p) const { SSL_SESSION_free(p); }
   void operator()(BIO_METHOD* p) const { BIO_meth_free(p); }
 };
 template <typename T>

@@ -64,14 +64,14 @@ long control(BIO*, int command, long, void*) {
 }
 
 BIO_METHOD* memory_method() {
-  static const Owned<BIO_METHOD> method = [] {
+  static const Owned<BIO_METHOD> kMethod = [] {
     Owned<BIO_METHOD> made(BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "tollgate"));
     BIO_meth_set_read_ex(made.get(), read_ex);
     BIO_meth_set_write_ex(made.get(), write_ex);
     BIO_meth_set_ctrl(made.get(), control);
     return made;
   }();
-  return method.get();
+  return kMethod.get();
 }
 
 OpensslChannel::OpensslChannel(Owned<SSL> ssl) : ssl_(std::move(ssl)) {
