@@ -21,6 +21,10 @@ constexpr std::array<RefusalShape, kRefusalCodeCount> kShapes = {{
     {RefusalCode::model_denied, "model_denied", 403, "permission_error", "model_not_found"},
     {RefusalCode::price_unknown, "price_unknown", 400, kInvalid, kFinal},
     {RefusalCode::feature_denied, "feature_denied", 400, kInvalid, kFinal},
+    {RefusalCode::budget_exceeded, "budget_exceeded", 429, "usage_limit_reached",
+     "budget_exceeded"},
+    {RefusalCode::request_over_limit, "request_over_limit", 400, kInvalid, kFinal},
+    {RefusalCode::concurrency_exceeded, "concurrency_exceeded", 503, kServer, "slow_down"},
     // The client's address or method is wrong, not its prompt: these keep the status that HTTP
     // gives them, and their own name as code.
     {RefusalCode::endpoint_unknown, "endpoint_unknown", 404, kInvalid, "endpoint_unknown"},
@@ -128,6 +132,9 @@ std::string refusal_body(const Refusal& refusal) {
     body += "null";
   } else {
     append_string(body, refusal.param);
+  }
+  if (refusal.resets_unix_s != 0) {
+    body += R"(,"resets_at":)" + std::to_string(refusal.resets_unix_s);
   }
   body += "}}";
   return body;

@@ -21,6 +21,10 @@ enum class RefusalCode : uint8_t {
   model_denied,    // no policy of the user allows the model
   price_unknown,   // allowed, but the price file has no line for model or tier
   feature_denied,  // a request feature that cannot be metered here (background: true)
+  // budgets
+  budget_exceeded,       // a limit is used up: 429 with the time it frees
+  request_over_limit,    // more than a whole limit by itself: waiting does not help
+  concurrency_exceeded,  // a limit on running requests: 503, the client tries again by itself
   // request
   endpoint_unknown,
   method_not_allowed,
@@ -44,7 +48,7 @@ enum class RefusalCode : uint8_t {
   upstream_timeout,
   upstream_protocol,  // an answer that is not HTTP/1.1 as we accept it
 };
-inline constexpr size_t kRefusalCodeCount = 26;
+inline constexpr size_t kRefusalCodeCount = 29;
 
 struct RefusalShape {
   RefusalCode code;
@@ -63,9 +67,14 @@ struct Refusal {
   // What happened, to what, and what to do next; ends up before a developer's eyes.
   std::string message;
   std::string param;  // `error.param`, empty for null
+  // budget_exceeded: when it frees (0: by itself never), and the words that Codex puts between
+  // "You've hit your usage limit." and "try again at" (visible ASCII, no full stop at the end).
+  int64_t resets_unix_s = 0;
+  std::string promo{};
 };
 
-// The Codex-shaped JSON body: {"error":{"message","type","code","param"}}. Message is escaped.
+// The Codex-shaped JSON body: {"error":{"message","type","code","param"}}, with "resets_at" where a
+// time is known. Message is escaped.
 std::string refusal_body(const Refusal& refusal);
 
 }  // namespace tollgate::policy

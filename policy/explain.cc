@@ -30,9 +30,7 @@ Policy::Explanation::Step explain_rule(const Rule& rule, bool in_group, std::str
 }  // namespace
 
 Policy::Explanation Policy::explain(std::string_view user, std::string_view model) const {
-  Peer subject;  // the user's groups, whatever the machine they sit at
-  subject.user = user;
-  subject.groups = groups_of(user);
+  const Peer subject = peer_of(user);
   const auto known = std::find_if(parts_.peers.begin(), parts_.peers.end(),
                                   [&](const Peer& peer) { return peer.user == user; });
   const bool has_peer = known != parts_.peers.end();

@@ -18,12 +18,38 @@ void check_names(const std::vector<Located>& uses, const std::vector<Named>& def
   }
 }
 
+bool allows(const Rule& rule, const std::string& group, const std::string& model) {
+  return std::find(rule.groups.begin(), rule.groups.end(), group) != rule.groups.end() &&
+         std::any_of(rule.models.begin(), rule.models.end(),
+                     [&](const std::string& glob) { return glob_match(glob, model); });
+}
+
+// Every group of the policy must get the cheaper model from some policy, or the limit would refuse
+// its members after all.
+void check_downgrades(const Draft& draft, Problems& problems) {
+  const std::vector<Rule>& rules = draft.config.rules;
+  for (const Downgrade& downgrade : draft.downgrades) {
+    for (const std::string& group : downgrade.groups) {
+      const bool allowed = std::any_of(rules.begin(), rules.end(), [&](const Rule& rule) {
+        return allows(rule, group, downgrade.model.text);
+      });
+      if (allowed) continue;
+      problems.push_back(
+          {downgrade.model.line, downgrade.model.key,
+           "no policy gives group \"" + group + "\" the model \"" + downgrade.model.text + "\"",
+           "add it to the models of this policy, or name another model"});
+      break;
+    }
+  }
+}
+
 }  // namespace
 
 void check_references(Draft& draft, Problems& problems) {
   Config& config = draft.config;
   check_names(draft.rule_groups, config.groups, "group", problems);
   check_names(draft.rule_providers, config.providers, "provider", problems);
+  check_downgrades(draft, problems);
   std::map<std::pair<std::string, IpAddress>, uint32_t> first_lines;
   for (size_t i = 0; i < config.peers.size(); ++i) {
     Peer& peer = config.peers[i];

@@ -1,4 +1,3 @@
-#include <charconv>
 #include <set>
 
 #include "policy/parse_internal.h"
@@ -6,91 +5,24 @@
 namespace tollgate::policy {
 namespace {
 
-std::string read_name(TomlReader& reader, std::string_view example, std::set<std::string>& taken) {
-  std::string name = reader.required_text("name", example);
-  if (name.empty()) return name;
-  if (!is_name(name)) {
-    reader.problem("name", "\"" + name + "\" is no name",
-                   "use 1 to 64 visible ASCII characters without spaces");
-  } else if (!taken.insert(name).second) {
-    reader.problem("name", "\"" + name + "\" is there twice", "give each its own name");
-  }
-  return name;
-}
-
-bool is_loopback(std::string_view host) {
-  if (host == "localhost") return true;
-  const auto address = parse_ip(host);
-  if (!address) return false;
-  if (address->is_v4()) return address->bytes[12] == 127;
-  return to_string(*address) == "::1";
-}
-
-// A host name or address without brackets; strict, since it goes into a Host field and an SNI.
-bool is_host(std::string_view host) {
-  if (host.empty() || host.size() > 253) return false;
-  if (parse_ip(host)) return true;
-  for (const char c : host) {
-    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    if (!letter && !(c >= '0' && c <= '9') && c != '-' && c != '.' && c != '_') return false;
-  }
-  return host.front() != '.' && host.front() != '-';
-}
-
-bool is_path(std::string_view path) {
-  for (const char c : path) {
-    if (c <= ' ' || c >= '\x7f' || c == '?' || c == '#' || c == '\\' || c == '"') return false;
-  }
-  return path.find("//") == path.npos && path.find("/../") == path.npos;
-}
-
-// SCHEME://HOST[:PORT][/PATH] into the provider; false when it is not of that shape.
-bool split_url(std::string_view url, Provider& provider) {
-  const size_t scheme_end = url.find("://");
-  if (scheme_end == url.npos) return false;
-  provider.scheme = url.substr(0, scheme_end);
-  if (provider.scheme != "https" && provider.scheme != "http") return false;
-  std::string_view authority = url.substr(scheme_end + 3);
-  std::string_view path;
-  if (const size_t slash = authority.find('/'); slash != authority.npos) {
-    path = authority.substr(slash);
-    authority = authority.substr(0, slash);
-  }
-  while (path.ends_with('/'))
-    path.remove_suffix(1);
-  std::string_view host = authority;
-  std::string_view port;
-  const bool bracketed = authority.starts_with('[');
-  const size_t host_end = bracketed ? authority.find(']') : authority.find(':');
-  if (bracketed && host_end == authority.npos) return false;
-  if (bracketed) {
-    host = authority.substr(1, host_end - 1);
-    port = authority.substr(host_end + 1);
-  } else if (host_end != authority.npos) {
-    host = authority.substr(0, host_end);
-    port = authority.substr(host_end);
-  }
-  if (!is_host(host) || bracketed != (host.find(':') != host.npos) || !is_path(path)) return false;
-  provider.host = host;
-  provider.path_prefix = path;
-  provider.port = provider.scheme == "https" ? 443 : 80;
-  if (port.empty()) return true;
-  const char* end = port.data() + port.size();
-  const auto [stop, failure] = std::from_chars(port.data() + 1, end, provider.port);
-  return port.front() == ':' && failure == std::errc{} && stop == end && provider.port != 0;
-}
-
 void read_base_url(TomlReader& reader, Provider& provider) {
   constexpr std::string_view kExample = "\"https://api.openai.com/v1\"";
   const std::string url = reader.required_text("base_url", kExample);
   if (url.empty()) return;
-  if (!split_url(url, provider)) {
+  auto parsed = parse_url(url);
+  if (!parsed) {
     reader.problem("base_url", "\"" + url + "\" is no base URL",
                    "write it like " + std::string(kExample));
-  } else if (provider.scheme == "http" && !is_loopback(provider.host)) {
+    return;
+  }
+  if (parsed->scheme == "http" && !is_loopback(parsed->host)) {
     reader.problem("base_url", "\"" + url + "\" would send the key unencrypted",
                    "write https://; http:// is for a loopback host only");
   }
+  provider.scheme = std::move(parsed->scheme);
+  provider.host = std::move(parsed->host);
+  provider.port = parsed->port;
+  provider.path_prefix = std::move(parsed->path);
 }
 
 void read_keys(TomlReader& reader, Provider& provider) {
@@ -196,33 +128,6 @@ void parse_peer(TomlReader& reader, Draft& draft) {
   draft.config.peers.push_back(std::move(peer));
 }
 
-void parse_rule(TomlReader& reader, Draft& draft, std::set<std::string>& names) {
-  Rule rule;
-  rule.name = read_name(reader, "\"engineering-codex\"", names);
-  for (Located& group : reader.texts("groups", "[\"engineering\"]")) {
-    rule.groups.push_back(group.text);
-    draft.rule_groups.push_back(std::move(group));
-  }
-  if (rule.groups.empty()) {
-    reader.problem("groups", "names no group, so the policy is for nobody",
-                   "write groups = [\"engineering\"]");
-  }
-  rule.provider = reader.required_text("provider", "\"openai\"");
-  if (!rule.provider.empty()) {
-    draft.rule_providers.push_back(
-        {rule.provider, reader.line_of("provider"), reader.path_of("provider")});
-  }
-  for (Located& model : reader.texts("models", "[\"gpt-5.*\"]")) {
-    rule.models.push_back(std::move(model.text));
-  }
-  if (rule.models.empty()) {
-    reader.problem("models", "names no model, so the policy allows nothing",
-                   "write models = [\"gpt-5.*\"]");
-  }
-  reader.finish();
-  draft.config.rules.push_back(std::move(rule));
-}
-
 }  // namespace
 
 bool is_name(std::string_view text) {
@@ -231,6 +136,18 @@ bool is_name(std::string_view text) {
     if (c <= ' ' || c >= '\x7f' || c == '"' || c == '\\') return false;
   }
   return true;
+}
+
+std::string read_name(TomlReader& reader, std::string_view example, std::set<std::string>& taken) {
+  std::string name = reader.required_text("name", example);
+  if (name.empty()) return name;
+  if (!is_name(name)) {
+    reader.problem("name", "\"" + name + "\" is no name",
+                   "use 1 to 64 visible ASCII characters without spaces");
+  } else if (!taken.insert(name).second) {
+    reader.problem("name", "\"" + name + "\" is there twice", "give each its own name");
+  }
+  return name;
 }
 
 void parse_parts(TomlReader& root, Draft& draft) {

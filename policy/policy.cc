@@ -21,17 +21,27 @@ std::string joined(const std::vector<std::string>& names) {
   return text;
 }
 
-bool matches_any(const std::vector<std::string>& patterns, std::string_view text) {
-  return std::any_of(patterns.begin(), patterns.end(),
-                     [&](const std::string& pattern) { return glob_match(pattern, text); });
+// Models in any order are the same selection.
+std::string series_of(const Limit& limit, std::vector<std::string> models) {
+  constexpr std::string_view kUnits[] = {"usd", "tokens", "requests", "concurrent"};
+  std::sort(models.begin(), models.end());
+  std::string series = limit.per == LimitScope::user ? "user " : "group ";
+  series += kUnits[static_cast<size_t>(limit.unit)];
+  if (limit.unit != LimitUnit::concurrent) series += " " + to_string(limit.window);
+  for (const std::string& model : models)
+    series += "\n" + model;
+  return series;
 }
 
 }  // namespace
 
 Policy::Policy(Parts parts) : parts_(std::move(parts)) {
   if (parts_.contact.empty()) parts_.contact = "ask the administrator of this gateway";
-  for (const Rule& rule : parts_.rules)
+  for (Rule& rule : parts_.rules) {
     TG_ASSERT(find_provider(rule.provider) != nullptr);
+    for (Limit& limit : rule.limits)
+      limit.series = series_of(limit, rule.models);
+  }
   for (const Peer& peer : parts_.peers) {
     if (peer.tag.peer_id != 0) by_id_.emplace(peer.tag.peer_id, &peer);
     const auto [known, inserted] = by_address_.emplace(peer.address, &peer);
@@ -66,6 +76,25 @@ std::vector<std::string> Policy::models_for(const Peer& peer) const {
   }
   std::sort(names.begin(), names.end());
   return names;
+}
+
+std::vector<Binding> Policy::bindings(const Peer& peer, std::string_view model) const {
+  std::vector<Binding> found;
+  for (const Rule& rule : parts_.rules) {
+    if (rule.limits.empty() || !applies(rule, peer) || !matches_any(rule.models, model)) continue;
+    for (const Limit& limit : rule.limits) {
+      if (limit.per == LimitScope::user) {
+        found.push_back({&limit, &rule, peer.user});
+        continue;
+      }
+      for (const std::string& group : peer.groups) {
+        if (std::find(rule.groups.begin(), rule.groups.end(), group) != rule.groups.end()) {
+          found.push_back({&limit, &rule, group});
+        }
+      }
+    }
+  }
+  return found;
 }
 
 bool Policy::applies(const Rule& rule, const Peer& peer) const {
@@ -125,15 +154,21 @@ const Provider* Policy::find_provider(std::string_view name) const {
   return nullptr;
 }
 
-std::vector<std::string> Policy::groups_of(std::string_view user) const {
-  std::vector<std::string> names;
+Peer Policy::peer_of(std::string_view user) const {
+  Peer peer;
+  peer.user = user;
   for (const Group& group : parts_.groups) {
     if (std::find(group.members.begin(), group.members.end(), user) != group.members.end()) {
-      names.push_back(group.name);
+      peer.groups.push_back(group.name);
     }
   }
-  std::sort(names.begin(), names.end());
-  return names;
+  std::sort(peer.groups.begin(), peer.groups.end());
+  return peer;
+}
+
+bool matches_any(const std::vector<std::string>& patterns, std::string_view text) {
+  return std::any_of(patterns.begin(), patterns.end(),
+                     [&](const std::string& pattern) { return glob_match(pattern, text); });
 }
 
 bool glob_match(std::string_view pattern, std::string_view text) {

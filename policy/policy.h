@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "policy/decision.h"
+#include "policy/limit.h"
 #include "policy/price.h"
 #include "userspace/base/ids.h"
 #include "userspace/base/ip.h"
@@ -52,6 +53,11 @@ struct Rule {  // one [[policy]]
   std::vector<std::string> groups;
   std::string provider;
   std::vector<std::string> models;  // globs: '*' any run, '?' one byte; nothing else is special
+  std::vector<Limit> limits{};
+  HoldMode hold = HoldMode::typical;
+  // Written into requests that ask for more or name none; 0: no cap.
+  uint64_t max_output_tokens = 0;
+  OnClientAbort on_client_abort = OnClientAbort::cancel;
 };
 
 // What a request asks for, taken from its body by the codec.
@@ -68,6 +74,13 @@ struct Allowed {
 };
 
 using Verdict = std::variant<Allowed, Refusal>;
+
+// A limit that counts a request, and whose consumption it is: of the user, or of one group.
+struct Binding {
+  const Limit* limit;
+  const Rule* rule;
+  std::string_view subject;
+};
 
 class Policy {
  public:
@@ -90,6 +103,9 @@ class Policy {
 
   // Default deny. First matching rule in file order wins; the refusal names what is allowed.
   Verdict decide(const Peer& peer, const Ask& ask) const;
+  // Every limit of every policy whose groups and models the request matches, also of policies
+  // behind the one that allowed it: a user of two groups is bound by both.
+  std::vector<Binding> bindings(const Peer& peer, std::string_view model) const;
   // Priced models that this peer may use, sorted: for GET /v1/models and for sentences.
   std::vector<std::string> models_for(const Peer& peer) const;
 
@@ -108,6 +124,9 @@ class Policy {
   const std::vector<Peer>& peers() const { return parts_.peers; }
   const std::vector<Provider>& providers() const { return parts_.providers; }
   const std::vector<Rule>& rules() const { return parts_.rules; }
+  const std::vector<Group>& groups() const { return parts_.groups; }
+  // As a peer for explanations: the user's groups, whatever the machine they sit at.
+  Peer peer_of(std::string_view user) const;
   const PriceTable& prices() const { return parts_.prices; }
 
  private:
@@ -117,13 +136,14 @@ class Policy {
   Refusal deny_model(const Peer& peer, std::string_view model) const;
   Refusal deny_user(std::string_view user) const;
   const Provider* find_provider(std::string_view name) const;
-  std::vector<std::string> groups_of(std::string_view user) const;
 
   Parts parts_;
   std::unordered_map<uint32_t, const Peer*> by_id_;
   std::unordered_map<IpAddress, const Peer*> by_address_;
 };
 
+// True when one of the globs matches.
+bool matches_any(const std::vector<std::string>& patterns, std::string_view text);
 // Linear in text × pattern at worst, without recursion: patterns are the administrator's, texts are
 // the client's.
 bool glob_match(std::string_view pattern, std::string_view text);

@@ -1,6 +1,7 @@
 #include "policy/policy_parse.h"
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 
 #include "policy/parse_internal.h"
@@ -15,6 +16,7 @@ constexpr uint64_t kKiB = 1024;
 constexpr uint64_t kMiB = 1024 * kKiB;
 constexpr uint64_t kGiB = 1024 * kMiB;
 constexpr uint64_t kDayMs = 86'400'000;
+constexpr uint64_t kThresholdPercentMax = 1000;  // warn-only limits go beyond 100
 
 void read_path(TomlReader& reader, std::string_view key, std::string& into) {
   const auto value = reader.text(key);
@@ -140,6 +142,8 @@ void parse_limits(TomlReader& reader, Limits& limits) {
       {"upstream_silence_ms", &limits.upstream_silence_ms},
       {"upstream_idle_pool_ms", &limits.upstream_idle_pool_ms},
       {"drain_ms", &limits.drain_ms},
+      {"keepalive_ms", &limits.keepalive_ms},
+      {"abort_drain_ms", &limits.abort_drain_ms},
   };
   for (const auto& [key, into] : times)
     read_limit(reader, key, 10, kDayMs, *into);
@@ -147,6 +151,43 @@ void parse_limits(TomlReader& reader, Limits& limits) {
     reader.problem("body_memory_bytes_max", "is less than body_bytes_max: no full body would fit",
                    "write at least " + std::to_string(limits.body_bytes_max));
   }
+  reader.finish();
+}
+
+void read_thresholds(TomlReader& reader, Alerts& alerts) {
+  constexpr std::string_view kExample = "[75, 90, 100]";
+  const bool present = reader.has("thresholds");
+  const auto listed = reader.numbers("thresholds", 1, kThresholdPercentMax, kExample);
+  if (!present) return;
+  alerts.thresholds_percent.assign(listed.begin(), listed.end());
+  const bool ascending =
+      std::adjacent_find(listed.begin(), listed.end(), std::greater_equal<>()) == listed.end();
+  if (!ascending) {
+    reader.problem("thresholds", "does not ascend",
+                   "write each percentage once, like " + std::string(kExample));
+  }
+}
+
+// The address is not repeated in a Problem: whoever knows it may post there.
+void read_webhook(TomlReader& reader, Alerts& alerts) {
+  const auto text = reader.text("webhook");
+  if (!text) return;
+  alerts.webhook = *text;
+  const size_t query = std::min(text->find('?'), text->size());
+  const bool query_visible = std::all_of(text->begin() + static_cast<std::ptrdiff_t>(query),
+                                         text->end(), [](char c) { return c > ' ' && c < '\x7f'; });
+  const auto url = parse_url(std::string_view(*text).substr(0, query));
+  if (!url || !query_visible || text->find('#') != std::string::npos) {
+    reader.problem("webhook", "is no URL", "write it like \"https://alerts.example.com/tollgate\"");
+  } else if (url->scheme == "http" && !is_loopback(url->host)) {
+    reader.problem("webhook", "would send alerts unencrypted",
+                   "write https://; http:// is for a loopback host only");
+  }
+}
+
+void parse_alerts(TomlReader& reader, Alerts& alerts) {
+  read_thresholds(reader, alerts);
+  read_webhook(reader, alerts);
   reader.finish();
 }
 
@@ -179,6 +220,7 @@ std::variant<Config, std::vector<Problem>> parse_config(std::string_view toml) {
     root.problem("gateway", "is missing", "write [gateway] with listen, tunnels and certificate");
   }
   if (auto limits = root.table("limits")) parse_limits(*limits, draft.config.limits);
+  if (auto alerts = root.table("alerts")) parse_alerts(*alerts, draft.config.alerts);
   parse_parts(root, draft);
   root.finish();
   check_references(draft, problems);

@@ -27,6 +27,15 @@ struct Limits {  // [limits]: what bounds memory and time; see deploy/tollgate.e
   uint32_t upstream_silence_ms = 300'000;  // between bytes of an answer
   uint32_t upstream_idle_pool_ms = 60'000;
   uint32_t drain_ms = 30'000;  // SIGTERM: how long open streams may go on
+  // An event goes to the client after so much silence of the provider.
+  uint32_t keepalive_ms = 45'000;
+  // How long an aborted request may still bring its usage with on_client_abort = "cancel".
+  uint32_t abort_drain_ms = 2000;
+};
+
+struct Alerts {                                              // [alerts]
+  std::vector<uint32_t> thresholds_percent = {75, 90, 100};  // of a limit; ascending
+  std::string webhook;                                       // "": none. Its path often is a secret
 };
 
 struct GatewayConfig {  // [gateway]
@@ -49,6 +58,7 @@ struct GatewayConfig {  // [gateway]
 struct Config {
   GatewayConfig gateway;
   Limits limits;
+  Alerts alerts;
   std::vector<Provider> providers;
   std::vector<Group> groups;
   std::vector<Peer> peers;  // tags unset

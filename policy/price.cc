@@ -9,18 +9,40 @@ namespace {
 
 __extension__ using Wide = unsigned __int128;
 
-// "-2026-04-23": OpenAI's dated snapshots cost what the undated name costs.
-constexpr std::string_view kSnapshotShape = "-dddd-dd-dd";
+// "gpt-5.5-2026-04-23", "web_search_2025_08_26": what is dated costs what the undated name costs.
+constexpr std::string_view kModelDate = "-dddd-dd-dd";
+constexpr std::string_view kToolDate = "_dddd_dd_dd";
 
-bool ends_in_snapshot(std::string_view model) {
-  if (model.size() <= kSnapshotShape.size()) return false;
-  const std::string_view suffix = model.substr(model.size() - kSnapshotShape.size());
+// The name less a suffix of that shape ('d' is a digit); empty when it has none.
+std::string_view undated(std::string_view name, std::string_view shape) {
+  if (name.size() <= shape.size()) return {};
+  const std::string_view suffix = name.substr(name.size() - shape.size());
   for (size_t i = 0; i < suffix.size(); ++i) {
     const bool digit = suffix[i] >= '0' && suffix[i] <= '9';
-    if (kSnapshotShape[i] == 'd' ? !digit : suffix[i] != '-') return false;
+    if (shape[i] == 'd' ? !digit : suffix[i] != shape[i]) return {};
   }
-  return true;
+  return name.substr(0, name.size() - shape.size());
 }
+
+// Of entries sorted by the name: the one of exactly this name.
+template <typename Entry>
+const Entry* exact(const std::vector<Entry>& sorted, std::string Entry::*name,
+                   std::string_view wanted) {
+  const auto found = std::lower_bound(
+      sorted.begin(), sorted.end(), wanted,
+      [name](const Entry& entry, std::string_view text) { return entry.*name < text; });
+  return found != sorted.end() && (*found).*name == wanted ? &*found : nullptr;
+}
+
+template <typename Entry>
+const Entry* exact_or_undated(const std::vector<Entry>& sorted, std::string Entry::*name,
+                              std::string_view wanted, std::string_view shape) {
+  if (const Entry* entry = exact(sorted, name, wanted)) return entry;
+  const std::string_view rest = undated(wanted, shape);
+  return rest.empty() ? nullptr : exact(sorted, name, rest);
+}
+
+constexpr Wide kNanoUsdMax{static_cast<uint64_t>(std::numeric_limits<int64_t>::max())};
 
 Wide product(Wide tokens, int64_t price) {
   return tokens * static_cast<uint64_t>(price);
@@ -28,22 +50,29 @@ Wide product(Wide tokens, int64_t price) {
 
 }  // namespace
 
-PriceTable::PriceTable(std::string version, std::vector<ModelPrice> models)
-    : version_(std::move(version)), models_(std::move(models)) {
+PriceTable::PriceTable(std::string version, std::vector<ModelPrice> models,
+                       std::vector<ToolPrice> tools)
+    : version_(std::move(version)), models_(std::move(models)), tools_(std::move(tools)) {
   std::sort(models_.begin(), models_.end(),
             [](const ModelPrice& a, const ModelPrice& b) { return a.model < b.model; });
+  std::sort(tools_.begin(), tools_.end(),
+            [](const ToolPrice& a, const ToolPrice& b) { return a.tool < b.tool; });
 }
 
 const ModelPrice* PriceTable::find(std::string_view model) const {
-  const auto exact = [&](std::string_view name) -> const ModelPrice* {
-    const auto found = std::lower_bound(
-        models_.begin(), models_.end(), name,
-        [](const ModelPrice& price, std::string_view wanted) { return price.model < wanted; });
-    return found != models_.end() && found->model == name ? &*found : nullptr;
-  };
-  if (const ModelPrice* price = exact(model)) return price;
-  if (!ends_in_snapshot(model)) return nullptr;
-  return exact(model.substr(0, model.size() - kSnapshotShape.size()));
+  return exact_or_undated(models_, &ModelPrice::model, model, kModelDate);
+}
+
+const ToolPrice* PriceTable::find_tool(std::string_view tool) const {
+  return exact_or_undated(tools_, &ToolPrice::tool, tool, kToolDate);
+}
+
+bool bills_by_call(std::string_view tool) {
+  constexpr std::string_view kBilled[] = {"web_search", "web_search_preview", "file_search",
+                                          "code_interpreter", "image_generation"};
+  const std::string_view rest = undated(tool, kToolDate);
+  return std::find(std::begin(kBilled), std::end(kBilled), rest.empty() ? tool : rest) !=
+         std::end(kBilled);
 }
 
 std::string_view effective_tier(std::string_view tier) {
@@ -69,7 +98,13 @@ std::optional<NanoUsd> cost_of(const ModelPrice& price, std::string_view tier,
     sum += product(tokens.cached_input, rates.cached_input);
     sum += product(tokens.cache_write, rates.cache_write);
   }
-  if (sum > Wide{static_cast<uint64_t>(std::numeric_limits<int64_t>::max())}) return std::nullopt;
+  if (sum > kNanoUsdMax) return std::nullopt;
+  return NanoUsd{static_cast<int64_t>(sum)};
+}
+
+std::optional<NanoUsd> cost_of_calls(const ToolPrice& price, uint64_t calls) {
+  const Wide sum = product(calls, price.per_call.value);
+  if (sum > kNanoUsdMax) return std::nullopt;
   return NanoUsd{static_cast<int64_t>(sum)};
 }
 

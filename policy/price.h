@@ -50,21 +50,39 @@ struct ModelPrice {
   std::map<std::string, TierPrice, std::less<>> tiers;  // "default", "priority", "flex"
   std::string source;
   std::string date;
+  // The most that one request can take; 0: the file does not say, and only requests with a cap of
+  // their own (or the policy's) can be held strictly.
+  uint64_t context_tokens = 0;     // input and output together
+  uint64_t max_output_tokens = 0;  // output alone
+};
+
+// A hosted tool ("web_search") that the provider charges by the call, apart from tokens.
+struct ToolPrice {
+  std::string tool;  // as `tools[].type` names it, without a date suffix
+  NanoUsd per_call;
+  std::string source;
+  std::string date;
 };
 
 class PriceTable {
  public:
   PriceTable() = default;
-  PriceTable(std::string version, std::vector<ModelPrice> models);
+  PriceTable(std::string version, std::vector<ModelPrice> models,
+             std::vector<ToolPrice> tools = {});
 
   const std::string& version() const { return version_; }
   // Exact name, else the name less a dated snapshot suffix ("gpt-5.5-2026-04-23" → "gpt-5.5").
   const ModelPrice* find(std::string_view model) const;
   const std::vector<ModelPrice>& models() const { return models_; }
+  // Also with a suffix: "web_search_preview_2025_03_11" is "web_search_preview", and that is an
+  // entry of its own. nullptr: no price.
+  const ToolPrice* find_tool(std::string_view tool) const;
+  const std::vector<ToolPrice>& tools() const { return tools_; }
 
  private:
   std::string version_;
   std::vector<ModelPrice> models_;  // sorted by name
+  std::vector<ToolPrice> tools_;    // sorted by name
 };
 
 // Nothing when the tier has no price or the sum leaves the range of NanoUsd. When the parts exceed
@@ -72,6 +90,13 @@ class PriceTable {
 // billed as plain input.
 std::optional<NanoUsd> cost_of(const ModelPrice& price, std::string_view tier,
                                const UsageTokens& tokens);
+
+// Tools that the provider is known to charge by the call: without a price they cannot be metered.
+// Other names pass: what nobody has heard of has no price either.
+bool bills_by_call(std::string_view tool);
+
+// Nothing when the product leaves the range of NanoUsd.
+std::optional<NanoUsd> cost_of_calls(const ToolPrice& price, uint64_t calls);
 
 // Reads a price file (JSON, see policy/README.md). `name` goes into errors. Sanity bounds refuse a
 // per-token price written where USD per million is meant, and the reverse.

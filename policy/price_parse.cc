@@ -1,90 +1,28 @@
 // Price file → table. Every refusal names the entry, since a wrong price is a wrong bill.
 #include <algorithm>
-#include <initializer_list>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
 #include "policy/price.h"
+#include "policy/price_reader.h"
 
 namespace tollgate::policy {
 namespace {
 
-using Json = nlohmann::json;
-
-// USD per million × 1,000 = nano-USD per token. A price per token written here falls below the
-// floor (or is no whole number of nano-USD); a price in cents or per thousand leaves the ceiling.
+// USD per million × 1,000 = nano-USD per token. The bounds lie around what models cost, so that a
+// file in another unit falls out of them: a price per token or per thousand below the floor, one in
+// cents above the ceiling as soon as a model of 2 USD is among them.
 constexpr int64_t kNanoPerUnit = 1'000'000;
 constexpr int64_t kRateMin = 1;           // 0.001 USD per million
-constexpr int64_t kInputMax = 1'000'000;  // 1,000 USD per million
-constexpr int64_t kOutputMax = 10'000'000;
-constexpr int64_t kRatioMax = 10;
+constexpr int64_t kInputMin = 20;         // 0.02 USD per million
+constexpr int64_t kInputBelow = 200'000;  // 200 USD per million
+constexpr int64_t kWriteRatioMax = 10;
 constexpr int64_t kOutputRatioMax = 100;
+// Nano-USD for a thousand calls. A price per call falls below, a price per million calls above.
+constexpr int64_t kCalls = 1000;
+constexpr int64_t kToolMin = kNanoUsdPerUsd / 10;
+constexpr int64_t kToolBelow = 1000 * kNanoUsdPerUsd;
 constexpr std::string_view kUnit = "usd_per_million_tokens";
-
-struct Place {  // where we are, for errors
-  std::string text;
-  Place in(const std::string& key) const { return {text + ": " + key}; }
-  Error refuse(const std::string& what, std::string hint) const {
-    return Error{Fault::config, 0, text + ": " + what, std::move(hint)};
-  }
-};
-
-// nlohmann keeps the last of two equal keys; a price written twice is refused instead.
-Result<Json> parse_unique(std::string_view text, const Place& place) {
-  std::vector<std::set<std::string>> scopes;
-  std::string duplicate;
-  const auto watch = [&](int, Json::parse_event_t event, Json& parsed) {
-    if (event == Json::parse_event_t::object_start) scopes.emplace_back();
-    if (event == Json::parse_event_t::object_end) scopes.pop_back();
-    if (event == Json::parse_event_t::key &&
-        !scopes.back().insert(parsed.get<std::string>()).second) {
-      duplicate = parsed.get<std::string>();
-    }
-    return true;
-  };
-  Json root = Json::parse(text.begin(), text.end(), watch, false);
-  if (root.is_discarded()) return place.refuse("not JSON", "check commas, quotes and brackets");
-  if (!duplicate.empty()) {
-    return place.refuse("key \"" + duplicate + "\" is there twice", "keep one of the two");
-  }
-  if (!root.is_object()) return place.refuse("not a JSON object", "see policy/README.md");
-  return root;
-}
-
-Status check_keys(const Json& object, std::initializer_list<std::string_view> known,
-                  const Place& place) {
-  if (!object.is_object()) return place.refuse("not an object", "see policy/README.md");
-  for (const auto& [key, value] : object.items()) {
-    if (std::find(known.begin(), known.end(), key) != known.end()) continue;
-    std::string list;
-    for (const std::string_view name : known)
-      list += (list.empty() ? "" : ", ") + std::string(name);
-    return place.refuse("unknown key \"" + key + "\"", "known keys: " + list);
-  }
-  return {};
-}
-
-Result<std::string> read_text(const Json& object, const char* key, const Place& place) {
-  const auto found = object.find(key);
-  if (found == object.end()) {
-    return place.refuse(std::string("\"") + key + "\" is missing",
-                        std::string("add \"") + key + "\"");
-  }
-  if (!found->is_string() || found->get_ref<const std::string&>().empty()) {
-    return place.refuse(std::string("\"") + key + "\" is not a text", "write it in quotes");
-  }
-  return found->get<std::string>();
-}
-
-bool is_date(std::string_view text) {
-  constexpr std::string_view kShape = "dddd-dd-dd";
-  if (text.size() != kShape.size()) return false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (kShape[i] == 'd' ? text[i] < '0' || text[i] > '9' : text[i] != '-') return false;
-  }
-  return true;
-}
 
 Result<int64_t> read_rate(const Json& object, const char* key, const Place& place) {
   auto text = read_text(object, key, place);
@@ -108,17 +46,17 @@ Result<int64_t> read_rate_or(const Json& object, const char* key, int64_t fallba
 
 Status check_bounds(const TokenRates& rates, const Place& place) {
   const std::string hint = "amounts are USD per million tokens, as decimal strings";
-  if (rates.input < kRateMin || rates.input > kInputMax) {
-    return place.refuse("input is not between 0.001 and 1000", hint);
+  if (rates.input < kInputMin || rates.input >= kInputBelow) {
+    return place.refuse("input is not from 0.02 to below 200", hint);
   }
-  if (rates.output < kRateMin || rates.output > kOutputMax ||
-      rates.output < rates.input / kRatioMax || rates.output > rates.input * kOutputRatioMax) {
-    return place.refuse("output is not between a tenth and a hundred times input", hint);
+  if (rates.output < rates.input || rates.output > rates.input * kOutputRatioMax) {
+    return place.refuse("output is not between input and a hundred times input", hint);
   }
   if (rates.cached_input < kRateMin || rates.cached_input > rates.input) {
     return place.refuse("cached_input is not between 0.001 and input", hint);
   }
-  if (rates.cache_write < rates.input / kRatioMax || rates.cache_write > rates.input * kRatioMax) {
+  if (rates.cache_write < rates.input / kWriteRatioMax ||
+      rates.cache_write > rates.input * kWriteRatioMax) {
     return place.refuse("cache_write is not between a tenth and ten times input", hint);
   }
   return {};
@@ -144,17 +82,15 @@ Status read_long_context(const Json& object, TierPrice& tier, const Place& place
       !known) {
     return known;
   }
-  const auto above = object.find("above_input_tokens");
-  if (above == object.end() || !above->is_number_unsigned() || above->get<uint64_t>() == 0) {
-    return place.refuse("\"above_input_tokens\" is not a positive whole number",
-                        "write it like 272000");
-  }
+  const auto above = read_count(object, "above_input_tokens", place);
+  if (!above) return above.error();
+  if (*above == 0) return place.refuse("\"above_input_tokens\" is missing", "write it like 272000");
   const auto rates = read_rates(object, place);
   if (!rates) return rates.error();
   if (rates->input < tier.input || rates->output < tier.output) {
     return place.refuse("long context is cheaper than short", "swap the two, or leave it out");
   }
-  tier.long_context_above = above->get<uint64_t>();
+  tier.long_context_above = *above;
   tier.long_context = *rates;
   return {};
 }
@@ -196,8 +132,24 @@ Status read_tiers(const Json& entry, ModelPrice& price, const Place& place) {
   return {};
 }
 
+Status read_maxima(const Json& entry, ModelPrice& price, const Place& place) {
+  const auto context = read_count(entry, "context_tokens", place);
+  if (!context) return context.error();
+  const auto output = read_count(entry, "max_output_tokens", place);
+  if (!output) return output.error();
+  if (*context != 0 && *output > *context) {
+    return place.refuse("max_output_tokens is above context_tokens", "swap the two");
+  }
+  price.context_tokens = *context;
+  price.max_output_tokens = *output;
+  return {};
+}
+
 Result<ModelPrice> read_model(const Json& entry, const Place& outer) {
-  if (auto known = check_keys(entry, {"model", "source", "date", "tiers"}, outer); !known) {
+  if (auto known = check_keys(
+          entry, {"model", "source", "date", "context_tokens", "max_output_tokens", "tiers"},
+          outer);
+      !known) {
     return known.error();
   }
   auto model = read_text(entry, "model", outer);
@@ -205,36 +157,62 @@ Result<ModelPrice> read_model(const Json& entry, const Place& outer) {
   const Place place = outer.in(*model);
   auto source = read_text(entry, "source", place);
   if (!source) return std::move(source).forward();
-  auto date = read_text(entry, "date", place);
+  auto date = read_date(entry, place);
   if (!date) return std::move(date).forward();
-  if (!is_date(*date))
-    return place.refuse("date \"" + *date + "\"", "write it like \"2026-09-30\"");
   ModelPrice price;
   price.model = *std::move(model);
   price.source = *std::move(source);
   price.date = *std::move(date);
+  if (auto read = read_maxima(entry, price, place); !read) return read.error();
   if (auto read = read_tiers(entry, price, place); !read) return read.error();
   return price;
 }
 
-}  // namespace
+Result<NanoUsd> read_per_call(const Json& entry, const Place& place) {
+  auto text = read_text(entry, "usd_per_thousand_calls", place);
+  if (!text) return std::move(text).forward();
+  const std::string hint = "write USD per thousand calls, like \"10.00\"";
+  const auto amount = parse_usd(*text);
+  if (!amount) return place.refuse("usd_per_thousand_calls: " + amount.error().text, hint);
+  if (amount->value < kToolMin || amount->value >= kToolBelow) {
+    return place.refuse("usd_per_thousand_calls \"" + *text + "\" is not from 0.1 to below 1000",
+                        hint);
+  }
+  if (amount->value % kCalls != 0) {
+    return place.refuse("usd_per_thousand_calls \"" + *text + "\" has more than six places", hint);
+  }
+  return NanoUsd{amount->value / kCalls};
+}
 
-Result<PriceTable> parse_prices(std::string_view json, std::string_view name) {
-  const Place place{"read price file " + std::string(name)};
-  const auto root = parse_unique(json, place);
-  if (!root) return root.error();
-  if (auto known = check_keys(*root, {"version", "unit", "models"}, place); !known) {
+bool is_tool_name(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+  });
+}
+
+Result<ToolPrice> read_tool(const Json& entry, const Place& outer) {
+  if (auto known = check_keys(entry, {"tool", "usd_per_thousand_calls", "source", "date"}, outer);
+      !known) {
     return known.error();
   }
-  auto version = read_text(*root, "version", place);
-  if (!version) return std::move(version).forward();
-  const auto unit = read_text(*root, "unit", place);
-  if (!unit) return unit.error();
-  if (*unit != kUnit) {
-    return place.refuse("unit \"" + *unit + "\"", "the one unit is \"" + std::string(kUnit) + "\"");
+  auto tool = read_text(entry, "tool", outer);
+  if (!tool) return std::move(tool).forward();
+  const Place place = outer.in(*tool);
+  if (!is_tool_name(*tool)) {
+    return place.refuse("tool is not of a-z, 0-9 and _", "write it like \"web_search\"");
   }
-  const auto list = root->find("models");
-  if (list == root->end() || !list->is_array() || list->empty()) {
+  const auto per_call = read_per_call(entry, place);
+  if (!per_call) return per_call.error();
+  auto source = read_text(entry, "source", place);
+  if (!source) return std::move(source).forward();
+  auto date = read_date(entry, place);
+  if (!date) return std::move(date).forward();
+  return ToolPrice{*std::move(tool), *per_call, *std::move(source), *std::move(date)};
+}
+
+Result<std::vector<ModelPrice>> read_models(const Json& root, const Place& place) {
+  const auto list = root.find("models");
+  if (list == root.end() || !list->is_array() || list->empty()) {
     return place.refuse("\"models\" is not a list with entries", "see policy/README.md");
   }
   std::vector<ModelPrice> models;
@@ -247,7 +225,47 @@ Result<PriceTable> parse_prices(std::string_view json, std::string_view name) {
     }
     models.push_back(*std::move(model));
   }
-  return PriceTable(*std::move(version), std::move(models));
+  return models;
+}
+
+Result<std::vector<ToolPrice>> read_tools(const Json& root, const Place& place) {
+  std::vector<ToolPrice> tools;
+  const auto list = root.find("tools");
+  if (list == root.end()) return tools;
+  if (!list->is_array()) return place.refuse("\"tools\" is not a list", "see policy/README.md");
+  std::set<std::string> names;
+  for (size_t i = 0; i < list->size(); ++i) {
+    auto tool = read_tool((*list)[i], place.in("tools[" + std::to_string(i) + "]"));
+    if (!tool) return std::move(tool).forward();
+    if (!names.insert(tool->tool).second) {
+      return place.refuse("tool \"" + tool->tool + "\" is there twice", "keep one entry");
+    }
+    tools.push_back(*std::move(tool));
+  }
+  return tools;
+}
+
+}  // namespace
+
+Result<PriceTable> parse_prices(std::string_view json, std::string_view name) {
+  const Place place{"read price file " + std::string(name)};
+  const auto root = parse_unique(json, place);
+  if (!root) return root.error();
+  if (auto known = check_keys(*root, {"version", "unit", "models", "tools"}, place); !known) {
+    return known.error();
+  }
+  auto version = read_text(*root, "version", place);
+  if (!version) return std::move(version).forward();
+  const auto unit = read_text(*root, "unit", place);
+  if (!unit) return unit.error();
+  if (*unit != kUnit) {
+    return place.refuse("unit \"" + *unit + "\"", "the one unit is \"" + std::string(kUnit) + "\"");
+  }
+  auto models = read_models(*root, place);
+  if (!models) return std::move(models).forward();
+  auto tools = read_tools(*root, place);
+  if (!tools) return std::move(tools).forward();
+  return PriceTable(*std::move(version), *std::move(models), *std::move(tools));
 }
 
 }  // namespace tollgate::policy

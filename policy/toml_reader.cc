@@ -70,6 +70,11 @@ std::string TomlReader::path_of(std::string_view key) const {
   return path_ + "." + std::string(key);
 }
 
+bool TomlReader::is_table(std::string_view key) const {
+  const toml::node* node = table_->get(key);
+  return node != nullptr && node->is_table();
+}
+
 uint32_t TomlReader::line_of(std::string_view key) const {
   const toml::node* node = table_->get(key);
   return node == nullptr ? line_ : static_cast<uint32_t>(node->source().begin.line);
@@ -134,6 +139,33 @@ std::optional<uint64_t> TomlReader::number(std::string_view key, uint64_t min, u
     return std::nullopt;
   }
   return static_cast<uint64_t>(signed_value);
+}
+
+std::vector<uint64_t> TomlReader::numbers(std::string_view key, uint64_t min, uint64_t max,
+                                          std::string_view example) {
+  std::vector<uint64_t> values;
+  const toml::node* node = take(key);
+  if (node == nullptr) return values;
+  const std::string remedy = "write " + std::string(key) + " = " + std::string(example);
+  const auto* array = node->as_array();
+  if (array == nullptr) {
+    wrong_type(key, *node, "a list of whole numbers", remedy);
+    return values;
+  }
+  for (size_t i = 0; i < array->size(); ++i) {
+    const toml::node& item = (*array)[i];
+    const auto* value = item.as_integer();
+    if (value != nullptr && value->get() >= 0 && static_cast<uint64_t>(value->get()) >= min &&
+        static_cast<uint64_t>(value->get()) <= max) {
+      values.push_back(static_cast<uint64_t>(value->get()));
+      continue;
+    }
+    problems_->push_back(
+        {static_cast<uint32_t>(item.source().begin.line),
+         path_of(key) + "[" + std::to_string(i) + "]",
+         "is no whole number from " + std::to_string(min) + " to " + std::to_string(max), remedy});
+  }
+  return values;
 }
 
 std::vector<Located> TomlReader::texts(std::string_view key, std::string_view example) {

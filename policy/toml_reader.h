@@ -41,6 +41,7 @@ class TomlReader {
   uint32_t line() const { return line_; }
   std::string path_of(std::string_view key) const;
   bool has(std::string_view key) const { return table_->contains(key); }
+  bool is_table(std::string_view key) const;
   // The line of the key, or of the table when the key is absent.
   uint32_t line_of(std::string_view key) const;
   void problem(std::string_view key, std::string text, std::string remedy);
@@ -50,6 +51,8 @@ class TomlReader {
   std::string required_text(std::string_view key, std::string_view example);
   std::optional<bool> flag(std::string_view key);
   std::optional<uint64_t> number(std::string_view key, uint64_t min, uint64_t max);
+  std::vector<uint64_t> numbers(std::string_view key, uint64_t min, uint64_t max,
+                                std::string_view example);
   std::vector<Located> texts(std::string_view key, std::string_view example);
   std::optional<TomlReader> table(std::string_view key);
   std::vector<TomlReader> tables(std::string_view key, std::string_view example);

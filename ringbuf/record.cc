@@ -18,15 +18,16 @@ struct OutcomeName {
   Outcome outcome;
   std::string_view name;
 };
-constexpr std::array<OutcomeName, 7> kOutcomes = {{{Outcome::completed, "completed"},
+constexpr std::array<OutcomeName, 8> kOutcomes = {{{Outcome::completed, "completed"},
                                                    {Outcome::failed, "failed"},
                                                    {Outcome::incomplete, "incomplete"},
                                                    {Outcome::client_abort, "client_abort"},
                                                    {Outcome::cut, "cut"},
                                                    {Outcome::upstream_error, "upstream_error"},
-                                                   {Outcome::refused, "refused"}}};
+                                                   {Outcome::refused, "refused"},
+                                                   {Outcome::recovered, "recovered"}}};
 
-// The groups come last: they take the room that the other fields left.
+// Also of a hold. The groups come last: they take the room that the other fields left.
 template <typename Record, typename Visitor>
 void visit_usage(Record& r, Visitor& visit) {
   visit.number(r.id.high);
@@ -41,13 +42,19 @@ void visit_usage(Record& r, Visitor& visit) {
   visit.number(r.output_tokens);
   visit.number(r.reasoning_tokens);
   visit.number(r.cost.value);
-  visit.choice(r.outcome, Outcome::completed, Outcome::refused);
+  visit.choice(r.outcome, Outcome::completed, Outcome::recovered);
   visit.number(r.http_status);
   visit.flag(r.estimated);
   visit.number(r.events);
   visit.number(r.bytes_up);
   visit.number(r.bytes_down);
   visit.number(r.flow_id);
+  visit.number(r.hold_input_tokens);
+  visit.number(r.hold_output_tokens);
+  visit.number(r.hold_cost.value);
+  visit.number(r.tool_calls);
+  visit.number(r.settled_unix_ms);
+  visit.number(r.settled_window_ms);
   for (auto* text : {&r.peer_address, &r.user, &r.policy, &r.provider, &r.key_name, &r.endpoint,
                      &r.model_asked, &r.model_served, &r.model_reported, &r.tier, &r.price_version,
                      &r.refusal_code, &r.response_id}) {
@@ -210,14 +217,19 @@ std::optional<Outcome> parse_outcome(std::string_view name) {
 
 void encode(const Record& record, std::vector<std::byte>& out) {
   Encoder encoder(out);
-  encoder.number(kRecordVersion);
+  const auto head = [&](RecordKind kind) {
+    encoder.number(kRecordVersion);
+    encoder.number(static_cast<uint16_t>(kind));
+    encoder.number(record.sequence);
+  };
   if (const auto* usage = std::get_if<UsageRecord>(&record.body)) {
-    encoder.number(static_cast<uint16_t>(RecordKind::usage));
-    encoder.number(record.sequence);
+    head(RecordKind::usage);
     visit_usage(*usage, encoder);
+  } else if (const auto* hold = std::get_if<HoldRecord>(&record.body)) {
+    head(RecordKind::hold);
+    visit_usage(hold->request, encoder);
   } else {
-    encoder.number(static_cast<uint16_t>(RecordKind::flow));
-    encoder.number(record.sequence);
+    head(RecordKind::flow);
     visit_flow(std::get<FlowRecord>(record.body), encoder);
   }
 }
@@ -239,6 +251,8 @@ Result<Record> decode(std::span<const std::byte> bytes) {
     visit_usage(record.body.emplace<UsageRecord>(), decoder);
   } else if (kind == static_cast<uint16_t>(RecordKind::flow)) {
     visit_flow(record.body.emplace<FlowRecord>(), decoder);
+  } else if (kind == static_cast<uint16_t>(RecordKind::hold)) {
+    visit_usage(record.body.emplace<HoldRecord>().request, decoder);
   } else if (decoder.fault() == nullptr) {
     return refusal("unknown kind " + std::to_string(kind));
   }

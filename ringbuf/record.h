@@ -18,9 +18,9 @@
 
 namespace tollgate::ringbuf {
 
-inline constexpr uint16_t kRecordVersion = 1;
+inline constexpr uint16_t kRecordVersion = 2;
 
-enum class RecordKind : uint16_t { usage = 1, flow = 2 };
+enum class RecordKind : uint16_t { usage = 1, flow = 2, hold = 3 };
 
 enum class Outcome : uint8_t {
   completed = 1,
@@ -30,6 +30,7 @@ enum class Outcome : uint8_t {
   cut,             // the gateway ended it (drain, timeout, revocation)
   upstream_error,  // 4xx/5xx, reset or end without a terminal event
   refused,         // by us; refusal_code says why
+  recovered,       // the gateway died while it ran: settled at its hold by the next start
 };
 std::string_view to_string(Outcome outcome);
 std::optional<Outcome> parse_outcome(std::string_view name);
@@ -71,6 +72,15 @@ struct UsageRecord {
   std::string thread_id;
   std::string subagent;
   uint64_t flow_id = 0;  // socket cookie of the client's connection
+  // What was held when it was admitted; 0 for what never was.
+  uint64_t hold_input_tokens = 0;
+  uint64_t hold_output_tokens = 0;
+  NanoUsd hold_cost;
+  uint64_t tool_calls = 0;  // of hosted tools, as the provider lists them
+  // When it was settled, by the wall clock and by the clock that limits' windows run on
+  // (userspace/base/window_clock.h); 0 in a hold.
+  int64_t settled_unix_ms = 0;
+  int64_t settled_window_ms = 0;
 
   bool operator==(const UsageRecord&) const = default;
 };
@@ -92,9 +102,16 @@ struct FlowRecord {
   bool operator==(const FlowRecord&) const = default;
 };
 
+// An admitted request before its first byte goes to the provider: the request's side of its record,
+// with the hold. The usage record of the same id resolves it.
+struct HoldRecord {
+  UsageRecord request;
+  bool operator==(const HoldRecord&) const = default;
+};
+
 struct Record {
   uint64_t sequence = 0;  // per ring, without gaps: a reader sees a loss
-  std::variant<UsageRecord, FlowRecord> body;
+  std::variant<UsageRecord, FlowRecord, HoldRecord> body;
   bool operator==(const Record&) const = default;
 };
 

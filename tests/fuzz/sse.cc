@@ -1,5 +1,5 @@
-// The scanner's output is its input, in order, and its findings do not depend on the splits. The
-// first byte of the input chooses the size of the pieces.
+// The scanner's output is its input, in order, and its findings do not depend on the splits;
+// between events nothing is held. The first byte of the input chooses the size of the pieces.
 #include "userspace/codec/sse.h"
 
 #include <algorithm>
@@ -20,6 +20,7 @@ struct Seen {
 Seen run(std::span<const std::byte> bytes, size_t piece) {
   tollgate::codec::SseScanner scanner(1 << 20);
   Seen seen;
+  size_t fed = 0;
   const auto append = [&](std::span<const std::byte> part) {
     seen.all.append(reinterpret_cast<const char*>(part.data()), part.size());
   };
@@ -30,6 +31,8 @@ Seen run(std::span<const std::byte> bytes, size_t piece) {
     append(out.held);
     append(out.pass);
     seen.terminal |= out.terminal.has_value();
+    fed += in.size();
+    TG_ASSERT(!scanner.between_events() || seen.all.size() == fed);
   }
   append(scanner.release());
   seen.events = scanner.events();

@@ -1,6 +1,7 @@
 """One lab a module where the tests allow it; what cannot run here skips with its reason."""
 
 import pathlib
+import signal
 import sys
 import time
 
@@ -8,6 +9,10 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from tollgate_lab.lab import Lab, Unavailable  # noqa: E402
+
+
+# A time limit's polite end takes the labs down, too: as an interrupt does, through the fixtures.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def start(**options):

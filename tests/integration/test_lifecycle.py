@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from tollgate_lab.client import TERMINAL, AsyncStream, body_of, post, run_stream
-from tollgate_lab.config import CONTRACTOR_MODEL
+from tollgate_lab.config import CONTRACTOR_MODEL, default_policies
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_reload_keeps_streams_and_changes_the_rules(lab):
     async def scene():
         streams = await begin(lab, 20, {"events": 40, "pace_ms": 40})
         readers = [asyncio.create_task(read_on(stream)) for stream in streams]
-        lab.write_config(engineering_models=[CONTRACTOR_MODEL])
+        lab.write_config(policies=default_policies([CONTRACTOR_MODEL]))
         assert lab.reload()
         return await asyncio.gather(*readers)
 
@@ -111,7 +111,7 @@ def test_bad_reload_keeps_the_old_policy_and_says_so(lab):
 
 
 def test_hangup_reloads_as_the_unit_does(lab, eventually):
-    lab.write_config(engineering_models=[CONTRACTOR_MODEL])
+    lab.write_config(policies=default_policies([CONTRACTOR_MODEL]))
     lab.daemon.signal(signal.SIGHUP)
     eventually(lambda: post(lab, body_of("gpt-5.5")).status, lambda status: status == 403)
 

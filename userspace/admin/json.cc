@@ -52,6 +52,12 @@ nlohmann::json to_json(const ringbuf::UsageRecord& record) {
       {"thread_id", record.thread_id},
       {"subagent", record.subagent},
       {"flow_id", record.flow_id},
+      {"hold_input_tokens", record.hold_input_tokens},
+      {"hold_output_tokens", record.hold_output_tokens},
+      {"hold_cost_nano_usd", record.hold_cost.value},
+      {"tool_calls", record.tool_calls},
+      {"settled_unix_ms", record.settled_unix_ms},
+      {"settled_window_ms", record.settled_window_ms},
   };
 }
 

@@ -17,6 +17,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "ringbuf/record.h"
 #include "userspace/base/result.h"
 
 namespace tollgate::admin {
@@ -28,6 +29,13 @@ inline constexpr size_t kRequestBytesMax = 64 * 1024;
 inline constexpr size_t kAnswerBytesMax = 16 * 1024 * 1024;
 // What the ledger keeps of any text; a longer argument could match nothing.
 inline constexpr size_t kArgumentBytesMax = 512;
+// As long as the longest rolling window: what a grant adds is used up or gone with it.
+inline constexpr int64_t kGrantSecondsMax = 31 * 24 * 3600;
+// A million dollars in nano-USD: more is a mistake, and sums of grants stay far from overflow.
+inline constexpr int64_t kGrantAmountMax = 1'000'000'000'000'000;
+// A first Codex request: its instructions, its tools and a short question.
+inline constexpr uint64_t kBodyBytesUsual = 40'000;
+inline constexpr uint64_t kBodyBytesMax = 1'000'000'000;
 
 enum class Verb : uint8_t {
   status,
@@ -37,10 +45,15 @@ enum class Verb : uint8_t {
   records,  // streams
   tail,     // streams until the caller leaves
   explain,
-  reload,  // the only one that changes something
+  limits,
+  adjustments,
+  grant,
+  reset,
+  reload,
   version,
 };
 std::string_view to_string(Verb verb);
+// Does it change something? Only an administrator may.
 bool changes(Verb verb);
 
 // What `usage` can be grouped by, in the order of ledger::GroupBy.
@@ -63,6 +76,14 @@ struct Request {
   int64_t until_unix_ms = std::numeric_limits<int64_t>::max();
   std::string user;
   std::string model;
+  std::optional<ringbuf::Outcome> outcome;
+  uint64_t body_bytes = kBodyBytesUsual;  // explain
+  std::string scope;                      // grant, reset: "user" | "group"
+  std::string subject;
+  std::string unit;  // grant: "usd" | "tokens" | "requests"
+  int64_t amount = 0;
+  int64_t for_s = 0;
+  std::string reason;
 };
 
 // `id` is the caller's own number, given back with each line of the answer; known also for most

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <mutex>
 
+#include "userspace/admin/audit.h"
 #include "userspace/admin/client.h"
 #include "userspace/admin/protocol.h"
 #include "userspace/admin/role.h"
@@ -35,7 +36,8 @@ Failure failure_of(const Error& error) {
 }
 
 ledger::UsageQuery query_of(const Request& request) {
-  return {request.since_unix_ms, request.until_unix_ms, request.user, request.model};
+  return {request.since_unix_ms, request.until_unix_ms, request.user, request.model,
+          request.outcome};
 }
 
 class SocketServer final : public Server {
@@ -68,7 +70,9 @@ class SocketServer final : public Server {
   void answer(Client& client, const Result<nlohmann::json>& data);
   void refuse(Client& client, const Failure& failure);
   Result<nlohmann::json> usage(const Request& request);
-  Result<nlohmann::json> reload(const Caller& caller);
+  Result<nlohmann::json> grant(const Request& request, uint32_t uid);
+  Result<nlohmann::json> reset(const Request& request, uint32_t uid);
+  Result<nlohmann::json> audited(Result<nlohmann::json> done, uint32_t uid, std::string what);
   void next_page(Client& client);
   void start_tail(Client& client);
   size_t tails() const;
@@ -281,9 +285,17 @@ void SocketServer::answer(Client& client, const Request& request) {
     case Verb::tail:
       return start_tail(client);
     case Verb::explain:
-      return answer(client, service_.explain(request.user, request.model));
+      return answer(client, service_.explain(request.user, request.model, request.body_bytes));
+    case Verb::limits:
+      return answer(client, service_.limits(request.user));
+    case Verb::adjustments:
+      return answer(client, service_.adjustments());
+    case Verb::grant:
+      return answer(client, grant(request, client.caller().uid));
+    case Verb::reset:
+      return answer(client, reset(request, client.caller().uid));
     case Verb::reload:
-      return answer(client, reload(client.caller()));
+      return answer(client, audited(service_.reload(), client.caller().uid, "reload"));
     case Verb::version:
       return answer(client,
                     nlohmann::json{{"version", TOLLGATE_VERSION}, {"protocol", kProtocolVersion}});
@@ -331,13 +343,25 @@ Result<nlohmann::json> SocketServer::usage(const Request& request) {
                         {"total", std::move(sum)}};
 }
 
-Result<nlohmann::json> SocketServer::reload(const Caller& caller) {
-  auto loaded = service_.reload();
+Result<nlohmann::json> SocketServer::grant(const Request& request, uint32_t uid) {
+  const GrantRequest grant{request.scope,  request.subject, request.unit,
+                           request.amount, request.for_s,   request.reason};
+  return audited(service_.grant(grant, uid), uid, audit_text(grant));
+}
+
+Result<nlohmann::json> SocketServer::reset(const Request& request, uint32_t uid) {
+  const ResetRequest reset{request.scope, request.subject, request.reason};
+  return audited(service_.reset(reset, uid), uid, audit_text(reset));
+}
+
+// Also what did not succeed: that it was tried is worth a line.
+Result<nlohmann::json> SocketServer::audited(Result<nlohmann::json> done, uint32_t uid,
+                                             std::string what) {
   if (options_.audit) {
-    options_.audit(caller.uid,
-                   loaded ? std::string("reload: done") : "reload: " + loaded.error().text);
+    what += done ? std::string(": done") : ": " + done.error().text;
+    options_.audit(uid, what);
   }
-  return loaded;
+  return done;
 }
 
 void SocketServer::next_page(Client& client) {

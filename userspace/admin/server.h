@@ -37,7 +37,7 @@ class Server {
     // Mode 0666, because two groups connect and a mode knows one: a caller without a role is told
     // so and closed at once. A stale file is replaced, a live one refused.
     std::string socket_path;
-    // Called for every change (reload, …) with the caller's uid: the audit log.
+    // Called for every change (grant, reload, …) with the caller's uid: the audit log.
     std::function<void(uint32_t uid, const std::string& what)> audit;
     std::string admin_group = "tollgate-admin";
     std::string viewer_group = "tollgate-viewer";

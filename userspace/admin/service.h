@@ -14,6 +14,23 @@
 
 namespace tollgate::admin {
 
+// More of a unit for every limit of a subject, until it expires.
+struct GrantRequest {
+  std::string scope;  // "user" | "group"
+  std::string subject;
+  std::string unit;    // "usd" | "tokens" | "requests"
+  int64_t amount = 0;  // in the unit (usd: nano-USD); 1 to kGrantAmountMax
+  int64_t for_s = 0;   // 1 s to 31 days
+  std::string reason;  // may be empty
+};
+
+// What a subject consumed until now counts no more.
+struct ResetRequest {
+  std::string scope;
+  std::string subject;
+  std::string reason;
+};
+
 class Service {
  public:
   virtual ~Service() = default;
@@ -24,7 +41,14 @@ class Service {
                                                       const ledger::UsageQuery& query) = 0;
   virtual Status records(const ledger::UsageQuery& query,
                          const std::function<bool(const ringbuf::UsageRecord&)>& visit) = 0;
-  virtual Result<nlohmann::json> explain(const std::string& user, const std::string& model) = 0;
+  // body_bytes: how large a request to suppose.
+  virtual Result<nlohmann::json> explain(const std::string& user, const std::string& model,
+                                         uint64_t body_bytes) = 0;
+  virtual Result<nlohmann::json> limits(const std::string& user) = 0;  // empty: everyone's
+  virtual Result<nlohmann::json> adjustments() = 0;                    // grants and resets
+  // `uid` is the caller's, as the kernel knows it.
+  virtual Result<nlohmann::json> grant(const GrantRequest& grant, uint32_t uid) = 0;
+  virtual Result<nlohmann::json> reset(const ResetRequest& reset, uint32_t uid) = 0;
   virtual Result<nlohmann::json> reload() = 0;  // {"policies":n,…}; keeps the old policy on error
 };
 

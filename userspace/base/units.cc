@@ -70,4 +70,14 @@ std::string format_usd_short(NanoUsd amount) {
   return text.starts_with('-') ? "-$" + text.substr(1) : "$" + text;
 }
 
+std::string thousands(int64_t number) {
+  std::string text = std::to_string(number);
+  const size_t first = number < 0 ? 1 : 0;
+  for (size_t at = text.size(); at > first + 3;) {
+    at -= 3;
+    text.insert(at, ",");
+  }
+  return text;
+}
+
 }  // namespace tollgate

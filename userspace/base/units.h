@@ -35,4 +35,7 @@ std::string format_usd_exact(NanoUsd amount);
 // For tables: "$12.40"; below a cent four significant digits: "$0.001234".
 std::string format_usd_short(NanoUsd amount);
 
+// "1,234,567"
+std::string thousands(int64_t number);
+
 }  // namespace tollgate

@@ -1,73 +1,23 @@
 #include "userspace/codec/responses.h"
 
 #include <algorithm>
-#include <vector>
+#include <array>
 
-// Errors come back as codes; nothing of ours may throw through the parser.
-#define SIMDJSON_EXCEPTIONS 0
-#include <simdjson.h>
+#include "userspace/codec/json.h"
 
 namespace tollgate::codec {
 namespace {
 
 namespace dom = simdjson::dom;
 
-static_assert(kJsonPaddingBytes >= simdjson::SIMDJSON_PADDING);
-
-// Deeper than any tool schema, shallower than what exhausts a recursive reader upstream.
-constexpr size_t kDepthMax = 256;
-constexpr size_t kModelBytesMax = 256;
-constexpr size_t kNameShownMax = 64;
 // Far above any answer; keeps every later product and sum out of reach of overflow.
 constexpr uint64_t kTokensMax = 1'000'000'000'000;
-
-std::string quoted_key(std::string_view key) {
-  std::string text = "key \"";
-  for (const char c : key.substr(0, kNameShownMax))
-    text += c >= ' ' && c < '\x7f' ? c : '?';
-  return text += '"';
-}
-
-InspectResult refuse(BodyFault fault, std::string detail) {
-  return {fault, std::move(detail), {}};
-}
-
-bool is_plain_name(std::string_view name) {
-  return !name.empty() && name.size() <= kModelBytesMax &&
-         std::none_of(name.begin(), name.end(),
-                      [](char c) { return static_cast<unsigned char>(c) < ' ' || c == '\x7f'; }) &&
-         simdjson::validate_utf8(name.data(), name.size());
-}
-
-bool read_flag(const dom::element& value, bool& flag) {
-  if (value.is_null()) return true;
-  return value.get(flag) == simdjson::SUCCESS;
-}
-
-bool read_count(const dom::element& value, uint64_t& count) {
-  // 10.0 and 1e3 are doubles to the parser and thus refused, as they are by typed readers upstream.
-  return (value.is_uint64() || value.is_int64()) && value.get(count) == simdjson::SUCCESS;
-}
-
-// False when the value is of a wrong kind.
-bool read_fact(std::string_view key, const dom::element& value, RequestFacts& facts) {
-  if (key == "stream") return read_flag(value, facts.stream);
-  if (key == "background") return read_flag(value, facts.background);
-  if (key == "service_tier") {
-    if (value.is_null()) return true;
-    std::string_view tier;
-    if (value.get(tier) != simdjson::SUCCESS || !is_plain_name(tier)) return false;
-    facts.service_tier = tier;
-    return true;
-  }
-  if (key == "max_output_tokens") {
-    if (value.is_null()) return true;
-    uint64_t count = 0;
-    if (!read_count(value, count)) return false;
-    facts.max_output_tokens = count;
-  }
-  return true;
-}
+// More kinds of hosted tools than there are; keeps the search among them short.
+constexpr size_t kToolsMax = 64;
+constexpr std::string_view kCallSuffix = "_call";
+constexpr std::array<std::string_view, 7> kClientCalls = {
+    "function_call",    "custom_tool_call", "local_shell_call", "shell_call",
+    "apply_patch_call", "tool_search_call", "computer_call"};
 
 ResponseEnd end_of_status(std::string_view status) {
   if (status == "failed" || status == "cancelled") return ResponseEnd::failed;
@@ -131,12 +81,44 @@ bool read_usage(const dom::object& from, Usage& usage) {
          usage.reasoning_tokens <= usage.output_tokens;
 }
 
+bool runs_at_client(std::string_view item_type) {
+  return std::find(kClientCalls.begin(), kClientCalls.end(), item_type) != kClientCalls.end();
+}
+
+void count_call(std::string_view tool, std::vector<ToolCalls>& calls) {
+  const auto known = std::find_if(calls.begin(), calls.end(),
+                                  [&](const ToolCalls& seen) { return seen.tool == tool; });
+  if (known != calls.end()) {
+    ++known->count;
+  } else if (calls.size() < kToolsMax && is_plain_name(tool)) {
+    calls.push_back({std::string(tool), 1});
+  }
+}
+
+// A call of any status counts: the provider charges for one that ran, whatever came of it.
+std::vector<ToolCalls> read_calls(const dom::object& response) {
+  std::vector<ToolCalls> calls;
+  dom::array output;
+  if (response.at_key("output").get(output) != simdjson::SUCCESS) return calls;
+  for (const dom::element item : output) {
+    std::string_view type;
+    if (item.at_key("type").get(type) != simdjson::SUCCESS || !type.ends_with(kCallSuffix) ||
+        runs_at_client(type)) {
+      continue;
+    }
+    type.remove_suffix(kCallSuffix.size());
+    count_call(type, calls);
+  }
+  return calls;
+}
+
 ResponseFacts read_facts(const dom::object& response, ResponseEnd end) {
   ResponseFacts facts;
   facts.end = end;
   facts.response_id = string_at(response, "id");
   facts.model = string_at(response, "model");
   facts.service_tier = string_at(response, "service_tier");
+  facts.tool_calls = read_calls(response);
   dom::element value;
   if (response.at_key("usage").get(value) != simdjson::SUCCESS || value.is_null()) return facts;
   dom::object from;
@@ -158,72 +140,13 @@ struct Answer {
   explicit Answer(std::string_view json) {
     dom::element element;
     // The copy gives the padding that the parser reads over.
-    valid = parser.allocate(json.size(), kDepthMax) == simdjson::SUCCESS &&
+    valid = parser.allocate(json.size(), kJsonDepthMax) == simdjson::SUCCESS &&
             parser.parse(json.data(), json.size(), true).get(element) == simdjson::SUCCESS &&
             element.get(root) == simdjson::SUCCESS;
   }
 };
 
 }  // namespace
-
-struct BodyInspector::Impl {
-  dom::parser parser;
-  std::vector<std::string_view> keys;
-};
-
-BodyInspector::BodyInspector() : impl_(new Impl) {}
-BodyInspector::~BodyInspector() {
-  delete impl_;
-}
-
-InspectResult BodyInspector::inspect(std::span<const std::byte> json) {
-  const auto* text = reinterpret_cast<const uint8_t*>(json.data());
-  dom::parser& parser = impl_->parser;
-  if (parser.capacity() < json.size() || parser.max_depth() != kDepthMax) {
-    if (parser.allocate(json.size(), kDepthMax) != simdjson::SUCCESS) {
-      return refuse(BodyFault::malformed, "body too large for the JSON parser");
-    }
-  }
-  dom::element element;
-  if (const auto code = parser.parse(text, json.size(), false).get(element)) {
-    return refuse(BodyFault::malformed, std::string("not JSON: ") + simdjson::error_message(code));
-  }
-  dom::object root;
-  if (element.get(root) != simdjson::SUCCESS) {
-    return refuse(BodyFault::malformed, "body is not a JSON object");
-  }
-  auto& keys = impl_->keys;
-  keys.clear();
-  InspectResult result;
-  for (const auto [key, value] : root) {
-    // The parser checks the raw bytes; this catches half a surrogate pair that an escape wrote.
-    if (!simdjson::validate_utf8(key.data(), key.size())) {
-      return refuse(BodyFault::malformed, quoted_key(key) + " is not Unicode");
-    }
-    keys.push_back(key);
-    std::string_view model;
-    if (key == "model") {
-      if (value.get(model) != simdjson::SUCCESS || model.empty()) continue;
-      if (!is_plain_name(model)) return refuse(BodyFault::malformed, "model is not a plain name");
-      if (result.facts.model.empty()) result.facts.model = model;
-    } else if (!read_fact(key, value, result.facts)) {
-      return refuse(BodyFault::malformed, quoted_key(key) + " has a value of the wrong kind");
-    }
-  }
-  std::sort(keys.begin(), keys.end());
-  const auto twice = std::adjacent_find(keys.begin(), keys.end());
-  if (twice != keys.end()) {
-    return refuse(BodyFault::duplicate_key, quoted_key(*twice) + " appears twice");
-  }
-  if (result.facts.model.empty()) {
-    return refuse(BodyFault::model_missing, "no string \"model\"");
-  }
-  return result;
-}
-
-void BodyInspector::trim() {
-  *impl_ = Impl();
-}
 
 std::optional<ResponseFacts> read_response_object(std::string_view json) {
   const Answer answer(json);

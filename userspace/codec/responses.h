@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace tollgate::codec {
 
@@ -17,6 +18,18 @@ struct RequestFacts {  // from the top level of the body of POST /v1/responses
   bool background = false;
   std::string service_tier;  // empty when absent or null
   std::optional<uint64_t> max_output_tokens;
+  std::optional<uint64_t> max_tool_calls;
+  // Types of hosted tools, each once, in order: of top-level `tools` and of the `tools` of an input
+  // item ("additional_tools"), whatever is not run by the client (function, custom, local_shell,
+  // shell, apply_patch, namespace, tool_search, computer and the like are; "shell" in a container
+  // of the provider's is not).
+  std::vector<std::string> hosted_tools;
+  // The provider reads more than this body: previous_response_id, conversation, prompt, or anywhere
+  // in `input` an item_reference, a file_id, a file_url, a file_data (which may be packed) or an
+  // image_url that is no data: URL. The body's size then bounds no token count.
+  bool refers_elsewhere = false;
+  // Pictures as data: URLs: a small file may be a large picture, so its bytes bound no tokens.
+  uint64_t inline_images = 0;
 };
 
 enum class BodyFault : uint8_t { none, malformed, duplicate_key, model_missing };
@@ -59,6 +72,12 @@ struct Usage {
 
 enum class ResponseEnd : uint8_t { completed, failed, incomplete };
 
+struct ToolCalls {  // of a hosted tool in the answer's output: items "web_search_call" →
+                    // "web_search"
+  std::string tool;
+  uint64_t count = 0;
+};
+
 struct ResponseFacts {  // of a response object: the terminal event's or a whole JSON answer
   ResponseEnd end = ResponseEnd::completed;
   std::optional<Usage> usage;  // absent when null, missing, or not the integers it must be
@@ -66,6 +85,7 @@ struct ResponseFacts {  // of a response object: the terminal event's or a whole
   std::string model;  // what the provider says it served
   std::string service_tier;
   bool usage_malformed = false;
+  std::vector<ToolCalls> tool_calls;  // what the client runs is not counted
 };
 
 // A non-streaming answer: the response object itself. Nothing when it is not a JSON object.

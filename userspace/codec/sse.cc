@@ -202,6 +202,12 @@ void SseScanner::give_up() {
   let_go();
 }
 
+bool SseScanner::between_events() const {
+  const bool inside_mark = bom_matched_ != 0 && bom_matched_ != kPastMark;
+  return mode_ == Mode::scanning && line_ == Line::start && !has_lines_ && !skip_lf_ &&
+         !inside_mark;
+}
+
 std::vector<std::byte> SseScanner::release() {
   mode_ = Mode::passing;
   holding_ = false;

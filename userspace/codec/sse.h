@@ -43,6 +43,11 @@ class SseScanner {
   // one (an incomplete last event). Leaves the scanner passing all that follows unread.
   std::vector<std::byte> release();
 
+  // True between two events with nothing held: only then another event may be put in. Not after a
+  // CR, whose LF may still come. At the very start it is true, as no provider sends a byte order
+  // mark; behind an event of ours a mark would be part of a field's name.
+  bool between_events() const;
+
   uint64_t events() const { return events_; }  // complete events seen, comments not counted
   bool seen_terminal() const { return seen_terminal_; }
   // Bytes of visible output in *.delta events so far: what an estimate of an aborted stream uses.

@@ -1,6 +1,7 @@
 // The command line as a value.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <variant>
 #include <vector>
@@ -19,6 +20,10 @@ struct Command {
     peers,
     check,
     explain,
+    limits,
+    grant,
+    reset,
+    audit,
     reload,
     version,
   };
@@ -30,6 +35,15 @@ struct Command {
   std::string since = "24h";
   std::string user;
   std::string model;
+  std::string outcome;       // usage records
+  bool recovered = false;    // they are those of `sessions --recovered`
+  int64_t body_bytes = 0;    // explain; 0: the daemon's choice
+  std::string group;         // grant, reset: of a group, else of `user`
+  std::string unit;          // grant
+  int64_t amount = 0;        // in the unit; usd: nano-USD
+  std::string time = "24h";  // grant: for how long
+  std::string reason;
+  bool dry_run = false;
   std::string file;
 };
 

@@ -1,4 +1,5 @@
 #include "userspace/admin/protocol.h"
+#include "userspace/ctl/change.h"
 #include "userspace/ctl/check.h"
 #include "userspace/ctl/command.h"
 #include "userspace/ctl/connection.h"
@@ -28,8 +29,9 @@ int refused(Env& env, const admin::Failure& failure) {
   return kExitRefused;
 }
 
-Verb verb_of(Kind kind) {
-  switch (kind) {
+Verb verb_of(const Command& command) {
+  if (command.dry_run) return Verb::limits;
+  switch (command.kind) {
     case Kind::usage:
       return Verb::usage;
     case Kind::usage_records:
@@ -42,6 +44,14 @@ Verb verb_of(Kind kind) {
       return Verb::peers;
     case Kind::explain:
       return Verb::explain;
+    case Kind::limits:
+      return Verb::limits;
+    case Kind::grant:
+      return Verb::grant;
+    case Kind::reset:
+      return Verb::reset;
+    case Kind::audit:
+      return Verb::adjustments;
     case Kind::reload:
       return Verb::reload;
     case Kind::version:
@@ -54,6 +64,7 @@ Verb verb_of(Kind kind) {
 }
 
 nlohmann::json arguments_of(const Command& command, const Since& since) {
+  if (command.kind == Kind::grant || command.kind == Kind::reset) return change_arguments(command);
   nlohmann::json args = nlohmann::json::object();
   if (command.kind == Kind::usage) args["by"] = command.by;
   if (command.kind == Kind::usage || command.kind == Kind::usage_records) {
@@ -61,6 +72,8 @@ nlohmann::json arguments_of(const Command& command, const Since& since) {
   }
   if (!command.user.empty()) args["user"] = command.user;
   if (!command.model.empty()) args["model"] = command.model;
+  if (!command.outcome.empty()) args["outcome"] = command.outcome;
+  if (command.body_bytes > 0) args["body_bytes"] = command.body_bytes;
   return args;
 }
 
@@ -72,6 +85,7 @@ void show_reload(std::ostream& out, const nlohmann::json& loaded) {
 
 void show(Env& env, const Command& command, const Since& since, const nlohmann::json& data) {
   if (command.kind == Kind::usage && command.csv) return show_usage_csv(env.out, data);
+  if (command.dry_run) return show_dry_run(env.out, command, data, env.now_unix_ms);
   if (command.json && command.kind != Kind::version) {
     env.out << json_text(data, 2) << '\n';
     return;
@@ -87,6 +101,13 @@ void show(Env& env, const Command& command, const Since& since, const nlohmann::
       return show_peers(env.out, data);
     case Kind::explain:
       return show_explanation(env.out, data);
+    case Kind::limits:
+      return show_limits(env.out, data, command.user, env.now_unix_ms);
+    case Kind::grant:
+    case Kind::reset:
+      return show_change(env.out, command, data);
+    case Kind::audit:
+      return show_adjustments(env.out, data);
     case Kind::reload:
       return show_reload(env.out, data);
     case Kind::version:
@@ -108,8 +129,21 @@ void finish_stream(Env& env, const Command& command, const Since& since, uint64_
   if (command.kind == Kind::tail) {
     env.err << "tollgate: the tail ended: " << text_of(data, "reason") << '\n';
   } else if (items == 0 && !command.json) {
-    env.out << "No records " << since.label << ".\n";
+    env.out << (command.recovered ? "No recovered requests " : "No records ") << since.label
+            << ".\n";
   }
+}
+
+void show_item(Env& env, const Command& command, bool first, const nlohmann::json& item) {
+  if (command.json) {
+    env.out << json_text(item, -1) << '\n';
+    return;
+  }
+  if (command.recovered && first) {
+    env.out << "Requests that were running when the gateway died; each was charged what was held "
+               "for it.\n";
+  }
+  show_record(env.out, item);
 }
 
 int ask(Env& env, const Command& command, const Since& since) {
@@ -117,7 +151,7 @@ int ask(Env& env, const Command& command, const Since& since) {
   auto connection =
       Connection::open(command.socket, command.kind == Kind::tail ? 0 : env.answer_timeout_ms);
   if (!connection) return unreachable(env, command, connection.error());
-  connection->send(admin::request_line(verb_of(command.kind), arguments_of(command, since)));
+  connection->send(admin::request_line(verb_of(command), arguments_of(command, since)));
   for (uint64_t items = 0;;) {
     const Result<Answer> answer = connection->next();
     if (!answer) return unreachable(env, command, answer.error());
@@ -137,12 +171,7 @@ int ask(Env& env, const Command& command, const Since& since) {
                 << " records came too fast to be shown; `tollgate usage records` has them\n";
         break;
       case Answer::Kind::item:
-        ++items;
-        if (command.json) {
-          env.out << json_text(answer->body, -1) << '\n';
-        } else {
-          show_record(env.out, answer->body);
-        }
+        show_item(env, command, ++items == 1, answer->body);
         if (command.kind == Kind::tail) env.out.flush();
         // Whoever read our output is gone: nothing is left to do.
         if (!env.out) return kExitOk;

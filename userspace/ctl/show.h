@@ -13,6 +13,10 @@ namespace tollgate::ctl {
 void show_status(std::ostream& out, const nlohmann::json& status, int64_t now_unix_ms);
 void show_peers(std::ostream& out, const nlohmann::json& peers);
 void show_sessions(std::ostream& out, const nlohmann::json& sessions, int64_t now_unix_ms);
+// With the estimates of `user`, unless it is empty.
+void show_limits(std::ostream& out, const nlohmann::json& answer, const std::string& user,
+                 int64_t now_unix_ms);
+void show_adjustments(std::ostream& out, const nlohmann::json& adjustments);
 void show_explanation(std::ostream& out, const nlohmann::json& explanation);
 // `window` is Since::label.
 void show_usage(std::ostream& out, const nlohmann::json& usage, const std::string& window);

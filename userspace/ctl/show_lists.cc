@@ -27,41 +27,18 @@ void show_sessions(std::ostream& out, const nlohmann::json& sessions, int64_t no
     return;
   }
   Table table;
-  table.columns = {{"ID", false},    {"USER", false},    {"MODEL", false},
-                   {"STATE", false}, {"RUNNING", true},  {"EVENTS", true},
-                   {"DOWN", true},   {"ADDRESS", false}, {"SESSION", false}};
+  table.columns = {{"ID", false},      {"USER", false},   {"MODEL", false}, {"STATE", false},
+                   {"RUNNING", true},  {"EVENTS", true},  {"DOWN", true},   {"HOLD", true},
+                   {"ADDRESS", false}, {"SESSION", false}};
   for (const auto& session : sessions) {
     table.rows.push_back({text_of(session, "id"), text_of(session, "user"),
                           text_of(session, "model"), text_of(session, "state"),
                           duration_short(now_unix_ms - number_of(session, "started_unix_ms")),
                           thousands(number_of(session, "events")),
                           bytes_short(number_of(session, "bytes_down")),
+                          dollars(number_of(session, "hold_cost_nano_usd")),
                           text_of(session, "peer_address"), text_of(session, "session_id")});
   }
-  print(out, table);
-}
-
-void show_explanation(std::ostream& out, const nlohmann::json& explanation) {
-  const std::string model = text_of(explanation, "model");
-  const std::string groups = list_of(explanation, "groups");
-  out << text_of(explanation, "user") << (groups.empty() ? " (no group)" : " (" + groups + ")")
-      << (model.empty() ? "" : ", model " + model) << ": ";
-  if (truth_of(explanation, "allowed")) {
-    out << "allowed by policy " << text_of(explanation, "policy") << ", provider "
-        << text_of(explanation, "provider") << '\n';
-  } else {
-    out << "refused, " << text_of(explanation, "code") << "\n"
-        << text_of(explanation, "message") << '\n';
-  }
-  const nlohmann::json& steps = part_of(explanation, "steps");
-  if (!steps.is_array() || steps.empty()) return;
-  Table table;
-  table.columns = {{"STEP", false}, {"PASSED", false}, {"REASON", false}};
-  for (const auto& step : steps) {
-    table.rows.push_back({text_of(step, "subject"), truth_of(step, "passed") ? "yes" : "no",
-                          text_of(step, "reason")});
-  }
-  out << '\n';
   print(out, table);
 }
 

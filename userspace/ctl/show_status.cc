@@ -56,6 +56,19 @@ void show_policy(std::ostream& out, const nlohmann::json& policy) {
   if (!error.empty()) line(out, "", "LAST RELOAD FAILED: " + error);
 }
 
+void show_limits_state(std::ostream& out, const nlohmann::json& limits) {
+  if (!limits.is_object()) return;  // a daemon without limits
+  line(out, "limits",
+       thousands(number_of(limits, "accounts")) + " accounts" +
+           (truth_of(limits, "filling") ? ", STILL READING THE LEDGER" : ""));
+  line(out, "holds",
+       thousands(number_of(limits, "holds_open")) + " open, " +
+           thousands(number_of(limits, "holds_recovered")) + " recovered, " +
+           thousands(number_of(limits, "hold_exceeded")) + " exceeded, " +
+           thousands(number_of(limits, "holds_leaked")) + " leaked");
+  line(out, "alerts", thousands(number_of(limits, "alerts")));
+}
+
 }  // namespace
 
 void show_status(std::ostream& out, const nlohmann::json& status, int64_t now_unix_ms) {
@@ -87,6 +100,7 @@ void show_status(std::ostream& out, const nlohmann::json& status, int64_t now_un
   const auto& refused = part_of(part_of(status, "counters"), "refused");
   if (const std::string codes = counter_list(refused); !codes.empty()) line(out, "refused", codes);
   show_ledger(out, part_of(status, "ledger"));
+  show_limits_state(out, part_of(status, "limits"));
   show_policy(out, part_of(status, "policy"));
   if (const auto& providers = part_of(status, "providers"); providers.is_array()) {
     for (const auto& provider : providers) {

@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <ctime>
-#include <optional>
 
 namespace tollgate::ctl {
 namespace {
@@ -23,34 +22,6 @@ bool skip(std::string_view& text, std::string_view any_of) {
   if (text.empty() || any_of.find(text.front()) == any_of.npos) return false;
   text.remove_prefix(1);
   return true;
-}
-
-std::optional<int64_t> duration_ms(std::string_view text) {
-  int64_t unit = 0;
-  switch (text.empty() ? ' ' : text.back()) {
-    case 's':
-      unit = 1'000;
-      break;
-    case 'm':
-      unit = 60'000;
-      break;
-    case 'h':
-      unit = 3'600'000;
-      break;
-    case 'd':
-      unit = 86'400'000;
-      break;
-    case 'w':
-      unit = 7 * 86'400'000;
-      break;
-    default:
-      return std::nullopt;
-  }
-  text.remove_suffix(1);
-  if (text.empty() || text.size() > 6) return std::nullopt;
-  const std::optional<int> count = number(text, text.size());
-  if (!count || *count == 0) return std::nullopt;
-  return *count * unit;
 }
 
 std::optional<int64_t> date_ms(std::string_view& text) {
@@ -101,7 +72,7 @@ std::optional<int64_t> time_ms(std::string_view text) {
 }  // namespace
 
 Result<Since> parse_since(std::string_view text, int64_t now_unix_ms) {
-  if (const auto ago = duration_ms(text)) {
+  if (const auto ago = parse_duration_ms(text)) {
     const int64_t start = now_unix_ms > *ago ? now_unix_ms - *ago : 0;
     return Since{start, "in the last " + std::string(text)};
   }
@@ -119,6 +90,34 @@ Result<Since> parse_since(std::string_view text, int64_t now_unix_ms) {
     return Error{Fault::config, 0, "--since: " + std::string(text) + " is in the future", {}};
   }
   return Since{*start, "since " + utc_time(*start) + " UTC"};
+}
+
+std::optional<int64_t> parse_duration_ms(std::string_view text) {
+  int64_t unit = 0;
+  switch (text.empty() ? ' ' : text.back()) {
+    case 's':
+      unit = 1'000;
+      break;
+    case 'm':
+      unit = 60'000;
+      break;
+    case 'h':
+      unit = 3'600'000;
+      break;
+    case 'd':
+      unit = 86'400'000;
+      break;
+    case 'w':
+      unit = 7 * 86'400'000;
+      break;
+    default:
+      return std::nullopt;
+  }
+  text.remove_suffix(1);
+  if (text.empty() || text.size() > 6) return std::nullopt;
+  const std::optional<int> count = number(text, text.size());
+  if (!count || *count == 0) return std::nullopt;
+  return *count * unit;
 }
 
 std::string utc_time(int64_t unix_ms) {

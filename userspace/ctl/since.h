@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -14,6 +15,9 @@ struct Since {
   std::string label;  // "in the last 24h", "since 2026-11-20 00:00:00 UTC"
 };
 Result<Since> parse_since(std::string_view text, int64_t now_unix_ms);
+
+// "90s", "24h", "7d"; at least a second.
+std::optional<int64_t> parse_duration_ms(std::string_view text);
 
 std::string utc_time(int64_t unix_ms);  // "2026-11-20 14:03:22"
 

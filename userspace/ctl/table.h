@@ -14,7 +14,8 @@ struct Column {
 
 struct Table {
   std::vector<Column> columns;
-  std::vector<std::vector<std::string>> rows;  // cells are printable already
+  // Cells are printable already. A row of one cell is a line by itself and widens no column.
+  std::vector<std::vector<std::string>> rows;
 };
 
 void print(std::ostream& out, const Table& table);

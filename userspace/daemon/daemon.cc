@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -98,6 +99,10 @@ Result<std::unique_ptr<Daemon>> Daemon::make(std::string config_path, policy::Co
   if (Status ok = drop_privileges(daemon->config_.gateway.user); !ok) {
     return std::move(ok).forward();
   }
+  auto webhook = Webhook::make({});
+  if (!webhook) return std::move(webhook).forward();
+  daemon->webhook_ = std::move(*webhook);
+  daemon->webhook_->set_url(daemon->config_.alerts.webhook);
   Daemon* raw = daemon.get();
   daemon->book_ = std::make_unique<AddressBook>([raw] {
     raw->addresses_changed_ = true;
@@ -177,12 +182,24 @@ Status Daemon::start_listeners() {
   return steering_->set_listeners(v4_fd, v6_fd);
 }
 
+// Two gateways on one ledger would each count only their own requests against its limits.
+Status Daemon::lock_state() {
+  const std::string path = config_.gateway.state_dir + "/lock";
+  state_lock_ = UniqueFd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640));
+  if (!state_lock_) return system_error(errno, "open " + path);
+  if (::flock(state_lock_.get(), LOCK_EX | LOCK_NB) == 0) return {};
+  return Error{Fault::config, errno, "lock " + path + ": another tollgated uses this state folder",
+               "stop it, or give this one a state_dir of its own"};
+}
+
 Status Daemon::start_ledger() {
+  if (Status ok = lock_state(); !ok) return ok;
   auto store = ledger::open_sqlite_store(config_.gateway.state_dir);
   if (!store) return std::move(store).forward();
   auto reader = ledger::open_sqlite_reader(config_.gateway.state_dir);
   if (!reader) return std::move(reader).forward();
   reader_ = std::move(*reader);
+  if (Status ok = start_budgets(**store); !ok) return ok;
   std::vector<ringbuf::Lane*> lanes;
   for (size_t i = 0; i < listeners_.size(); ++i) {
     auto ring = ringbuf::SpscRing::make(kLaneBytes);
@@ -205,6 +222,7 @@ Status Daemon::start_workers() {
   shared_ = std::make_unique<proxy::Shared>(config_.limits);
   shared_->store_healthy = [this] { return writer_->healthy(); };
   shared_->resolver = resolver_.get();
+  shared_->budgets = budgets_.get();
   for (size_t i = 0; i < listeners_.size(); ++i) {
     io::Loop::Options loop;
     loop.backend =
@@ -309,6 +327,7 @@ int Daemon::run() {
     }
     if (!peers_error_.empty()) write_peers();
     read_flows();
+    raise_alerts();
     admin_->step();
     if (draining_ && !cut_ && monotonic_ms() > drain_deadline_ms_) {
       cut_ = true;
@@ -320,6 +339,8 @@ int Daemon::run() {
   }
   for (auto& worker : workers_)
     worker->stop();
+  raise_alerts();  // what the last requests reached: the log has it at least
+  webhook_->stop();
   const bool recorded = writer_->stop(kLedgerPatience);
   if (!recorded) {
     spdlog::critical("{} usage records could not be written: {}", writer_->pending(),

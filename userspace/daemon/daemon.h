@@ -13,10 +13,12 @@
 #include "userspace/admin/service.h"
 #include "userspace/base/fd.h"
 #include "userspace/daemon/resolve.h"
+#include "userspace/daemon/webhook.h"
 #include "userspace/identity/peer_table.h"
 #include "userspace/kernel/steering.h"
 #include "userspace/ledger/store.h"
 #include "userspace/ledger/writer.h"
+#include "userspace/proxy/budget_table.h"
 #include "userspace/proxy/worker.h"
 
 namespace tollgate::daemon {
@@ -34,7 +36,9 @@ class Daemon final : admin::Service {
   // Start-up, in this order.
   Status start_steering();
   Status start_listeners();
+  Status lock_state();
   Status start_ledger();
+  Status start_budgets(ledger::Store& store);
   Status start_workers();
   Status start_admin();
 
@@ -46,8 +50,24 @@ class Daemon final : admin::Service {
                                               const ledger::UsageQuery& query) override;
   Status records(const ledger::UsageQuery& query,
                  const std::function<bool(const ringbuf::UsageRecord&)>& visit) override;
-  Result<nlohmann::json> explain(const std::string& user, const std::string& model) override;
+  Result<nlohmann::json> explain(const std::string& user, const std::string& model,
+                                 uint64_t body_bytes) override;
+  Result<nlohmann::json> limits(const std::string& user) override;
+  Result<nlohmann::json> adjustments() override;
+  Result<nlohmann::json> grant(const admin::GrantRequest& grant, uint32_t uid) override;
+  Result<nlohmann::json> reset(const admin::ResetRequest& reset, uint32_t uid) override;
   Result<nlohmann::json> reload() override;
+
+  // Budgets: limits.cc.
+  Status recover_holds(ledger::Store& store);
+  Status fill_budgets(bool at_start);
+  Status follow_limits(const policy::Policy& policy);
+  Result<nlohmann::json> adjust(ledger::Adjustment adjustment);
+  void apply(const ledger::Adjustment& adjustment);
+  void follow_alerts(policy::Alerts alerts);
+  void raise_alerts();
+  nlohmann::json limits_status();
+  Status require_subject(const std::string& scope, const std::string& subject) const;
 
   void install(std::shared_ptr<proxy::Snapshot> snapshot);
   void fill_addresses(proxy::Snapshot& snapshot) const;
@@ -72,7 +92,12 @@ class Daemon final : admin::Service {
   std::vector<std::unique_ptr<ringbuf::Lane>> lanes_;
   std::vector<UniqueFd> lane_fds_;
   std::vector<std::vector<UniqueFd>> listeners_;  // by worker
+  UniqueFd state_lock_;
   std::unique_ptr<ledger::Reader> reader_;
+  std::unique_ptr<ledger::Journal> journal_;
+  std::unique_ptr<proxy::BudgetTable> budgets_;
+  uint64_t holds_recovered_ = 0;
+  std::unique_ptr<Webhook> webhook_;
   std::unique_ptr<ledger::Writer> writer_;
   std::vector<std::unique_ptr<proxy::Worker>> workers_;
   std::unique_ptr<admin::Server> admin_;

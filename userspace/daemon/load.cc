@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "policy/price.h"
+#include "userspace/base/calendar.h"
 #include "userspace/base/fd.h"
 
 namespace tollgate::daemon {
@@ -41,6 +42,21 @@ Result<std::shared_ptr<const proxy::Target>> make_target(const policy::Provider&
   return std::shared_ptr<const proxy::Target>(std::move(target));
 }
 
+// The parser is pure and cannot ask the system which zones there are.
+Status check_timezones(const policy::Config& config, const std::string& path) {
+  for (const policy::Rule& rule : config.rules) {
+    for (const policy::Limit& limit : rule.limits) {
+      const policy::Window& window = limit.window;
+      if (window.kind == policy::Window::Kind::rolling || is_timezone(window.timezone)) continue;
+      return Error{Fault::config, 0,
+                   path + ": policy " + rule.name + ": timezone \"" + window.timezone +
+                       "\" is not in this system's tz database",
+                   "write one that `timedatectl list-timezones` shows, like \"Europe/Berlin\""};
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::string> read_text_file(const std::string& path, size_t bytes_max) {
@@ -64,7 +80,10 @@ Result<policy::Config> load_config(const std::string& path) {
   auto text = read_text_file(path, kConfigBytesMax);
   if (!text) return std::move(text).forward();
   auto parsed = policy::parse_config(*text);
-  if (auto* config = std::get_if<policy::Config>(&parsed)) return std::move(*config);
+  if (auto* config = std::get_if<policy::Config>(&parsed)) {
+    if (Status ok = check_timezones(*config, path); !ok) return ok.error();
+    return std::move(*config);
+  }
   std::string problems;
   for (const policy::Problem& problem : std::get<std::vector<policy::Problem>>(parsed)) {
     if (!problems.empty()) problems += "\n";

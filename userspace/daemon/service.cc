@@ -50,7 +50,7 @@ json counters_json(const std::vector<std::unique_ptr<proxy::Worker>>& workers) {
       {"records_delayed", total(workers, &Counters::records_delayed)},
       {"settle_timeouts", total(workers, &Counters::settle_timeouts)},
   };
-  for (uint8_t i = 1; i <= static_cast<uint8_t>(ringbuf::Outcome::refused); ++i) {
+  for (uint8_t i = 1; i <= static_cast<uint8_t>(ringbuf::Outcome::recovered); ++i) {
     // `refused` itself is the object below, by code.
     const auto outcome = static_cast<ringbuf::Outcome>(i);
     if (outcome == ringbuf::Outcome::refused) continue;
@@ -175,6 +175,7 @@ json Daemon::status() {
         {"pending", writer_->pending()},
         {"store_errors", writer.store_errors.load()},
         {"events_lost", writer.sequence_gaps.load() + writer.undecodable.load()}}},
+      {"limits", limits_status()},
       {"policy",
        {{"loaded_unix_s", policy_loaded_unix_s_},
         {"peers", snapshot_->policy->peers().size()},
@@ -216,7 +217,8 @@ json Daemon::sessions() {
                       {"events", session.events},
                       {"bytes_down", session.bytes_down},
                       {"peer_address", session.peer_address},
-                      {"session_id", session.session_id}});
+                      {"session_id", session.session_id},
+                      {"hold_cost_nano_usd", session.hold_cost.value}});
     }
   }
   return list;
@@ -232,34 +234,6 @@ Status Daemon::records(const ledger::UsageQuery& query,
   return reader_->records(query, visit);
 }
 
-Result<json> Daemon::explain(const std::string& user, const std::string& model) {
-  const policy::Policy& policy = *snapshot_->policy;
-  const policy::Policy::Explanation explanation = policy.explain(user, model);
-  json steps = json::array();
-  for (const auto& step : explanation.steps) {
-    steps.push_back({{"subject", step.subject}, {"passed", step.passed}, {"reason", step.reason}});
-  }
-  json answer = {{"user", user}, {"model", model}, {"groups", json::array()}, {"steps", steps}};
-  for (const policy::Peer& peer : policy.peers()) {
-    if (peer.user == user) answer["groups"] = peer.groups;
-  }
-  if (const auto* allowed = std::get_if<policy::Allowed>(&explanation.verdict)) {
-    answer.update({{"allowed", true},
-                   {"code", ""},
-                   {"message", ""},
-                   {"policy", allowed->rule->name},
-                   {"provider", allowed->provider->name}});
-  } else {
-    const auto& refusal = std::get<policy::Refusal>(explanation.verdict);
-    answer.update({{"allowed", false},
-                   {"code", policy::shape_of(refusal.code).name},
-                   {"message", refusal.message},
-                   {"policy", ""},
-                   {"provider", ""}});
-  }
-  return answer;
-}
-
 // What only a start can change stays as it was, and the log says so.
 Result<json> Daemon::reload() {
   auto config = load_config(config_path_);
@@ -269,8 +243,13 @@ Result<json> Daemon::reload() {
     last_reload_error_ = snapshot.error().text;
     return Error(snapshot.error());
   }
+  if (Status ok = follow_limits(*(*snapshot)->policy); !ok) {
+    last_reload_error_ = ok.error().text;
+    return ok.error();
+  }
   last_reload_error_.clear();
   config_.gateway.contact = config->gateway.contact;
+  follow_alerts(std::move(config->alerts));
   if (config->gateway.listen != config_.gateway.listen ||
       config->gateway.tunnels != config_.gateway.tunnels ||
       config->gateway.workers != config_.gateway.workers) {

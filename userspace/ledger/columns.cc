@@ -49,6 +49,12 @@ void visit_columns(Record& r, Visitor& visit) {
   visit.text("thread_id", r.thread_id);
   visit.text("subagent", r.subagent);
   visit.cookie("flow_id", r.flow_id);
+  visit.integer("hold_input_tokens", r.hold_input_tokens);
+  visit.integer("hold_output_tokens", r.hold_output_tokens);
+  visit.integer("hold_cost_nano_usd", r.hold_cost.value);
+  visit.integer("tool_calls", r.tool_calls);
+  visit.integer("settled_unix_ms", r.settled_unix_ms);
+  visit.integer("settled_window_ms", r.settled_window_ms);
 }
 
 struct Namer {
@@ -139,12 +145,7 @@ struct RowReader {
 
   void refuse(std::string_view name) { fault = name; }
   void id(std::string_view name, RequestId& value) {
-    const auto bytes = statement.blob(column++);
-    if (bytes.size() != 16) return refuse(name);
-    for (size_t i = 0; i < 8; ++i) {
-      value.high = value.high << 8 | bytes[i];
-      value.low = value.low << 8 | bytes[i + 8];
-    }
+    if (!parse_id_bytes(statement.blob(column++), value)) refuse(name);
   }
   template <typename T>
   void integer(std::string_view name, T& value) {
@@ -179,6 +180,16 @@ std::array<uint8_t, 16> id_bytes(const RequestId& id) {
   return bytes;
 }
 
+bool parse_id_bytes(std::span<const uint8_t> bytes, RequestId& id) {
+  if (bytes.size() != 16) return false;
+  id = {};
+  for (size_t i = 0; i < 8; ++i) {
+    id.high = id.high << 8 | bytes[i];
+    id.low = id.low << 8 | bytes[i + 8];
+  }
+  return true;
+}
+
 std::string column_names() {
   return named().names;
 }
@@ -192,6 +203,13 @@ std::string insert_sql() {
   return sql + ") ON CONFLICT (request_id) DO NOTHING";
 }
 
+Error foreign_value(const RequestId& id, std::string_view column) {
+  return Error{Fault::system, 0,
+               "read record " + to_string(id) + ": column " + std::string(column) +
+                   " holds what no version of ours writes",
+               "compare with a backup; the file was changed by something else"};
+}
+
 void bind_record(const UsageRecord& record, RowScratch& scratch, Statement& statement) {
   Binder binder{statement, scratch};
   visit_columns(record, binder);
@@ -202,10 +220,7 @@ Result<UsageRecord> read_record(const Statement& statement) {
   RowReader reader{statement, 0, {}};
   visit_columns(record, reader);
   if (!reader.fault.empty()) {
-    return Error{Fault::system, 0,
-                 "read record " + to_string(record.id) + ": column " + reader.fault +
-                     " holds what no version of ours writes",
-                 "compare with a backup; the file was changed by something else"};
+    return foreign_value(record.id, reader.fault);
   }
   return record;
 }

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <array>
+#include <span>
 #include <string>
+#include <string_view>
 
 #include "ringbuf/record.h"
 #include "userspace/ledger/sqlite.h"
@@ -25,5 +27,9 @@ Result<ringbuf::UsageRecord> read_record(const Statement& statement);
 
 // Big-endian, so that blobs sort as ids do: by time.
 std::array<uint8_t, 16> id_bytes(const RequestId& id);
+bool parse_id_bytes(std::span<const uint8_t> bytes, RequestId& id);  // false: not 16 of them
+
+// A record whose column cannot be read.
+Error foreign_value(const RequestId& id, std::string_view column);
 
 }  // namespace tollgate::ledger

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <array>
 #include <cerrno>
 #include <filesystem>
 
@@ -13,7 +14,7 @@ namespace {
 
 // WITHOUT ROWID: the request id, which begins with the time, is the order on disk, so an insert
 // touches two right edges (table and time index) instead of three. STRICT: money stays an integer.
-constexpr const char* kCreate = R"sql(
+constexpr const char* kVersion1 = R"sql(
   CREATE TABLE usage (
     request_id BLOB PRIMARY KEY CHECK (length(request_id) = 16),
     started_unix_ms INTEGER NOT NULL,
@@ -52,9 +53,49 @@ constexpr const char* kCreate = R"sql(
     flow_id INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX usage_by_time ON usage (started_unix_ms);
-  PRAGMA user_version = 1;
 )sql";
-static_assert(kSchemaVersion == 1, "kCreate writes the version too");
+
+// Old rows ran before windows had a clock of their own: theirs is the wall clock. usage_ahead is
+// empty unless the wall clock was set back by days, and costs an insert nothing but the comparison;
+// it holds the rows that a search by time with two days of slack would miss.
+constexpr const char* kVersion2 = R"sql(
+  ALTER TABLE usage ADD COLUMN hold_input_tokens INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE usage ADD COLUMN hold_output_tokens INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE usage ADD COLUMN hold_cost_nano_usd INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE usage ADD COLUMN tool_calls INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE usage ADD COLUMN settled_unix_ms INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE usage ADD COLUMN settled_window_ms INTEGER NOT NULL DEFAULT 0;
+  UPDATE usage SET settled_unix_ms = started_unix_ms + duration_ms,
+                   settled_window_ms = started_unix_ms + duration_ms;
+  CREATE INDEX usage_ahead ON usage (settled_window_ms)
+    WHERE settled_window_ms > started_unix_ms + 172800000;
+  CREATE TABLE holds (
+    request_id BLOB PRIMARY KEY CHECK (length(request_id) = 16),
+    record BLOB NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE adjustment (
+    id INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    unit TEXT NOT NULL,
+    amount INTEGER NOT NULL,
+    made_unix_ms INTEGER NOT NULL,
+    made_window_ms INTEGER NOT NULL,
+    expires_window_ms INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    reason TEXT NOT NULL
+  ) STRICT;
+  CREATE TABLE clock (
+    boot_id TEXT PRIMARY KEY,
+    boottime_ms INTEGER NOT NULL,
+    window_ms INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+)sql";
+
+// Each takes a file from the version before to its own, so that a new file and an upgraded one are
+// the same. A step never changes once it was released.
+constexpr std::array<const char*, kSchemaVersion> kSteps = {kVersion1, kVersion2};
 
 // FULL syncs the WAL at every commit. The checkpoint is rarer than SQLite's default of 1,000 pages:
 // the same right-edge pages are rewritten by every commit and copied home only once.
@@ -106,15 +147,39 @@ Error refuse_newer(const std::string& path, int64_t version) {
       "a newer tollgate wrote it: install that version again, or use another state folder"};
 }
 
-Status create_schema(Database& db, const std::string& path) {
+Status bring_up(Database& db, const std::string& path, int64_t version) {
   auto objects = db.integer("SELECT count(*) FROM sqlite_schema");
   if (!objects) return std::move(objects).forward();
-  if (*objects != 0) {
+  if (version == 0 && *objects != 0) {
     return Error{Fault::config, 0, "open " + path + ": a database, but not a ledger",
                  "move it aside, or use another state folder"};
   }
-  const std::string sql = std::string("BEGIN IMMEDIATE;") + kCreate + "COMMIT;";
+  std::string sql = "BEGIN IMMEDIATE;";
+  for (auto step = static_cast<size_t>(version); step < kSteps.size(); ++step)
+    sql += kSteps[step];
+  sql += "PRAGMA user_version = " + std::to_string(kSchemaVersion) + "; COMMIT;";
   return db.execute(sql.c_str());
+}
+
+// READWRITE, for readers too: they take part in the WAL's shared memory.
+Result<Database> open_existing(const std::string& folder) {
+  const std::string path = ledger_path(folder);
+  auto db = Database::open(path, SQLITE_OPEN_READWRITE);
+  if (!db) return db;
+  auto version = db->integer("PRAGMA user_version");
+  if (!version) return std::move(version).forward();
+  if (*version > kSchemaVersion || *version < 0) return refuse_newer(path, *version);
+  if (*version == 0) {
+    return Error{Fault::config, 0, "open " + path + ": no ledger in it yet",
+                 "start the gateway once: it creates the ledger"};
+  }
+  if (*version < kSchemaVersion) {
+    return Error{Fault::config, 0,
+                 "open " + path + ": schema version " + std::to_string(*version) +
+                     ", this one reads " + std::to_string(kSchemaVersion),
+                 "start the gateway of this version once: it brings the ledger up to date"};
+  }
+  return db;
 }
 
 }  // namespace
@@ -143,25 +208,24 @@ Result<Database> open_for_writing(const std::string& folder) {
   }
   mode->reset();
   if (auto set = db->execute(kSettings); !set) return std::move(set).forward();
-  if (*version == 0) {
-    if (auto made = create_schema(*db, path); !made) return std::move(made).forward();
+  if (*version < kSchemaVersion) {
+    if (auto done = bring_up(*db, path, *version); !done) return std::move(done).forward();
   }
   return db;
 }
 
-Result<Database> open_for_reading(const std::string& folder) {
-  const std::string path = ledger_path(folder);
-  // READWRITE: a reader takes part in the WAL's shared memory. SQLite falls back to reading alone
-  // when the file's mode demands it, and query_only keeps us from writing rows either way.
-  auto db = Database::open(path, SQLITE_OPEN_READWRITE);
+Result<Database> open_beside_writer(const std::string& folder) {
+  auto db = open_existing(folder);
   if (!db) return db;
-  auto version = db->integer("PRAGMA user_version");
-  if (!version) return std::move(version).forward();
-  if (*version > kSchemaVersion || *version < 0) return refuse_newer(path, *version);
-  if (*version == 0) {
-    return Error{Fault::config, 0, "open " + path + ": no ledger in it yet",
-                 "start the gateway once: it creates the ledger"};
-  }
+  if (auto set = db->execute(kSettings); !set) return std::move(set).forward();
+  return db;
+}
+
+Result<Database> open_for_reading(const std::string& folder) {
+  auto db = open_existing(folder);
+  if (!db) return db;
+  // SQLite falls back to reading alone when the file's mode demands it; this keeps us from writing
+  // rows either way.
   if (auto set = db->execute("PRAGMA query_only = ON"); !set) return std::move(set).forward();
   return db;
 }

@@ -8,12 +8,14 @@
 
 namespace tollgate::ledger {
 
-inline constexpr int64_t kSchemaVersion = 1;
+inline constexpr int64_t kSchemaVersion = 2;
 
 std::string ledger_path(const std::string& folder);
-// Makes folder and file if they are missing, durably, and brings an empty file to kSchemaVersion.
+// Makes folder and file if they are missing, durably, and brings an empty or older file to
+// kSchemaVersion in one transaction.
 Result<Database> open_for_writing(const std::string& folder);
-// Refuses a file that is not there, has no schema yet, or a newer one.
+// Both refuse a file that is not there, and every version but kSchemaVersion.
+Result<Database> open_beside_writer(const std::string& folder);  // writes too, as durably
 Result<Database> open_for_reading(const std::string& folder);
 
 }  // namespace tollgate::ledger

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "userspace/ledger/columns.h"
+#include "userspace/ledger/group_names.h"
 #include "userspace/ledger/schema.h"
 #include "userspace/ledger/store.h"
 
@@ -22,7 +23,32 @@ constexpr std::string_view kModel =
 
 constexpr std::string_view kWhere =
     " WHERE started_unix_ms >= ?1 AND started_unix_ms < ?2 AND (?3 = '' OR user_name = ?3)"
-    " AND (?4 = '' OR (CASE WHEN model_served = '' THEN model_asked ELSE model_served END) = ?4)";
+    " AND (?4 = '' OR (CASE WHEN model_served = '' THEN model_asked ELSE model_served END) = ?4)"
+    " AND (?5 = '' OR outcome = ?5)";
+
+// A row started before it was settled: by as much as the request ran, and by another clock, which
+// steps of the wall clock have moved against that of the windows. Two days cover both, so that the
+// index by time finds the rows; what lies further apart than that is in usage_ahead, which is empty
+// but for accidents. The settlement itself is compared exactly. INDEXED BY: without its index each
+// half would be a search of years.
+constexpr int64_t kSlackMs = 172'800'000;
+constexpr std::string_view kChargeColumns =
+    "SELECT request_id, user_name, group_names, model_served, cost_nano_usd, input_tokens,"
+    " output_tokens, bytes_up, estimated, settled_unix_ms, settled_window_ms FROM usage";
+constexpr std::string_view kCharged =
+    " AND settled_window_ms >= ?1 AND outcome <> 'refused'"
+    " AND (cost_nano_usd <> 0 OR input_tokens <> 0 OR output_tokens <> 0)";
+
+std::string charges_sql() {
+  std::string sql(kChargeColumns);
+  sql.append(" INDEXED BY usage_by_time WHERE started_unix_ms >= ?2").append(kCharged);
+  sql.append(" UNION ALL ").append(kChargeColumns);
+  sql.append(
+      " INDEXED BY usage_ahead WHERE settled_window_ms > started_unix_ms + 172800000"
+      " AND started_unix_ms < ?2");
+  sql.append(kCharged);
+  return sql;
+}
 
 std::string_view bucket_of(GroupBy by) {
   switch (by) {
@@ -46,7 +72,8 @@ std::string_view bucket_of(GroupBy by) {
 std::string usage_sql(GroupBy by) {
   std::string sql = "SELECT " + std::string(bucket_of(by)) +
                     " AS bucket, sum(outcome <> 'refused'), sum(outcome = 'refused'),"
-                    " sum(estimated <> 0), wide_sum(input_tokens), wide_sum(cached_tokens),"
+                    " sum(estimated <> 0 OR outcome = 'recovered'), wide_sum(input_tokens), "
+                    "wide_sum(cached_tokens),"
                     " wide_sum(output_tokens), wide_sum(reasoning_tokens),"
                     " wide_sum(cost_nano_usd) AS cost FROM usage";
   if (by == GroupBy::group) sql += " LEFT JOIN json_each(group_names) AS member_of ON TRUE";
@@ -61,6 +88,7 @@ void bind_query(const UsageQuery& query, Statement& statement) {
   statement.bind(2, query.until_unix_ms);
   statement.bind(3, std::string_view(query.user));
   statement.bind(4, std::string_view(query.model));
+  statement.bind(5, query.outcome ? ringbuf::to_string(*query.outcome) : std::string_view());
 }
 
 // SQLite aligns its memory to 8 bytes, an __int128 wants 16: it goes in and out by copy. The
@@ -109,18 +137,18 @@ class SqliteReader : public Reader {
   Status records(const UsageQuery& query,
                  const std::function<bool(const ringbuf::UsageRecord&)>& visit) override {
     auto statement = db_.prepare("SELECT " + column_names() + " FROM usage" + std::string(kWhere) +
-                                 " AND (started_unix_ms, request_id) > (?5, ?6)"
-                                 " ORDER BY started_unix_ms, request_id LIMIT ?7");
+                                 " AND (started_unix_ms, request_id) > (?6, ?7)"
+                                 " ORDER BY started_unix_ms, request_id LIMIT ?8");
     if (!statement) return std::move(statement).forward();
     bind_query(query, *statement);
-    statement->bind(7, kPageRecords);
+    statement->bind(8, kPageRecords);
     int64_t after_unix_ms = std::numeric_limits<int64_t>::min();
     std::array<uint8_t, 16> after_id{};
     for (;;) {
       // The page starts where the last ended; from there the index is entered, not counted to.
       statement->bind(1, std::max(query.since_unix_ms, after_unix_ms));
-      statement->bind(5, after_unix_ms);
-      statement->bind(6, std::span<const uint8_t>(after_id));
+      statement->bind(6, after_unix_ms);
+      statement->bind(7, std::span<const uint8_t>(after_id));
       auto page = read_page(*statement);
       if (!page) return std::move(page).forward();
       for (const auto& record : *page) {
@@ -129,6 +157,35 @@ class SqliteReader : public Reader {
       if (page->size() < static_cast<size_t>(kPageRecords)) return {};
       after_unix_ms = page->back().started_unix_ms;
       after_id = id_bytes(page->back().id);
+    }
+  }
+
+  Status charges(int64_t since_window_ms,
+                 const std::function<void(const ChargeRow&)>& visit) override {
+    auto statement = db_.prepare(charges_sql());
+    if (!statement) return std::move(statement).forward();
+    statement->bind(1, since_window_ms);
+    statement->bind(
+        2, std::max(since_window_ms, std::numeric_limits<int64_t>::min() + kSlackMs) - kSlackMs);
+    ChargeRow charge;  // one for all rows: its texts keep their room
+    for (;;) {
+      auto row = statement->step();
+      if (!row) return std::move(row).forward();
+      if (!*row) return {};
+      parse_id_bytes(statement->blob(0), charge.id);  // 16 bytes: the table checks it
+      charge.user = statement->text(1);
+      if (!parse_group_names(statement->text(2), charge.groups)) {
+        return foreign_value(charge.id, "group_names");
+      }
+      charge.model_served = statement->text(3);
+      charge.cost = {statement->integer(4)};
+      charge.input_tokens = count(*statement, 5);
+      charge.output_tokens = count(*statement, 6);
+      charge.bytes_up = count(*statement, 7);
+      charge.estimated = statement->integer(8) != 0;
+      charge.settled_unix_ms = statement->integer(9);
+      charge.settled_window_ms = statement->integer(10);
+      visit(charge);
     }
   }
 

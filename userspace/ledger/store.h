@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "ringbuf/record.h"
@@ -14,12 +16,17 @@
 
 namespace tollgate::ledger {
 
+using Entry = std::variant<ringbuf::UsageRecord, ringbuf::HoldRecord>;
+
 class Store {
  public:
   virtual ~Store() = default;
-  // One transaction; durable (on disk) when it returns ok, and nothing of it is kept when it does
-  // not. A record whose id is already there is the same record: accepted, not doubled.
-  virtual Status append(std::span<const ringbuf::UsageRecord> records) = 0;
+  // One transaction, in order; durable (on disk) when it returns ok, and nothing of it is kept when
+  // it does not. A usage record resolves the hold of its id. A record whose id is already there is
+  // the same record: accepted, not doubled; a hold whose usage record is there is not opened again.
+  virtual Status append(std::span<const Entry> entries) = 0;
+  // Holds without a usage record, oldest first: at start, what a crash left behind.
+  virtual Result<std::vector<ringbuf::HoldRecord>> open_holds() = 0;
 };
 
 enum class GroupBy : uint8_t { user, group, model, policy, day, session };
@@ -29,6 +36,7 @@ struct UsageQuery {
   int64_t until_unix_ms = INT64_MAX;  // exclusive
   std::string user{};                 // empty: all
   std::string model{};  // as served; of a request that none served (refused): as asked
+  std::optional<ringbuf::Outcome> outcome{};
 };
 
 struct UsageRow {
@@ -45,6 +53,21 @@ struct UsageRow {
   NanoUsd cost;
 };
 
+// A settled request as limits count it.
+struct ChargeRow {
+  RequestId id;
+  std::string user;
+  std::vector<std::string> groups;
+  std::string model_served;
+  NanoUsd cost;
+  uint64_t input_tokens = 0;
+  uint64_t output_tokens = 0;
+  uint64_t bytes_up = 0;
+  bool estimated = false;
+  int64_t settled_unix_ms = 0;
+  int64_t settled_window_ms = 0;
+};
+
 class Reader {
  public:
   virtual ~Reader() = default;
@@ -53,11 +76,53 @@ class Reader {
   // Single records by time, oldest first; `visit` returning false stops.
   virtual Status records(const UsageQuery& query,
                          const std::function<bool(const ringbuf::UsageRecord&)>& visit) = 0;
+  // Every record that was admitted and not void (outcome is not refused, and it cost something or
+  // has tokens), settled at or after that moment of the window clock; in no order.
+  virtual Status charges(int64_t since_window_ms,
+                         const std::function<void(const ChargeRow&)>& visit) = 0;
+};
+
+// What an administrator changed about a limit's consumption.
+struct Adjustment {
+  enum class Kind : uint8_t {
+    grant,  // `amount` more for every limit of that subject and unit, until it expires
+    reset,  // what the subject consumed before counts no more
+  };
+  int64_t id = 0;  // given by add()
+  Kind kind = Kind::grant;
+  std::string scope;    // "user" | "group"
+  std::string subject;  // its name
+  std::string unit;     // grant: "usd" | "tokens" | "requests"
+  int64_t amount = 0;   // grant: in the unit (nano-USD, tokens, requests)
+  int64_t made_unix_ms = 0;
+  int64_t made_window_ms = 0;
+  int64_t expires_window_ms = 0;  // grant
+  uint32_t uid = 0;               // who
+  std::string reason;
+};
+
+// Small facts beside the usage: a connection of its own, used by the control thread. A write that
+// meets the ledger thread's waits for it.
+class Journal {
+ public:
+  virtual ~Journal() = default;
+  virtual Result<int64_t> add(const Adjustment& adjustment) = 0;  // durable; returns the id
+  virtual Result<std::vector<Adjustment>> adjustments(int64_t since_window_ms) = 0;  // made since
+  // The window clock's anchor of this boot: what anchored() was first told. A clock of an earlier
+  // boot or record that is ahead of `wall_unix_ms` moves the new anchor up to it.
+  struct Anchor {
+    int64_t boottime_ms = 0;
+    int64_t window_ms = 0;
+  };
+  virtual Result<Anchor> anchored(const std::string& boot_id, int64_t boottime_ms,
+                                  int64_t wall_unix_ms) = 0;
 };
 
 // Creates or opens FOLDER/ledger.sqlite: WAL, synchronous=FULL, schema version checked (a newer one
 // is refused), folder fsynced on creation.
 Result<std::unique_ptr<Store>> open_sqlite_store(const std::string& folder);
 Result<std::unique_ptr<Reader>> open_sqlite_reader(const std::string& folder);
+// After the store has made the file.
+Result<std::unique_ptr<Journal>> open_sqlite_journal(const std::string& folder);
 
 }  // namespace tollgate::ledger

@@ -7,6 +7,7 @@
 #include <csignal>
 
 #include "userspace/base/clock.h"
+#include "userspace/base/fault_point.h"
 
 namespace tollgate::ledger {
 namespace {
@@ -135,8 +136,7 @@ bool Writer::take_one(Intake& intake) {
     break_lane(intake, counters_.undecodable, record.error().text);
     return true;
   }
-  auto* usage = std::get_if<ringbuf::UsageRecord>(&record->body);
-  if (usage == nullptr) {
+  if (std::holds_alternative<ringbuf::FlowRecord>(record->body)) {
     break_lane(intake, counters_.undecodable, "a flow record came where usage is expected");
     return true;
   }
@@ -147,7 +147,11 @@ bool Writer::take_one(Intake& intake) {
   }
   intake.next_sequence = record->sequence + 1;
   if (!intake.broken) intake.taken = record->sequence;
-  batch_.push_back(std::move(*usage));
+  if (auto* usage = std::get_if<ringbuf::UsageRecord>(&record->body)) {
+    batch_.emplace_back(std::move(*usage));
+  } else {
+    batch_.emplace_back(std::move(std::get<ringbuf::HoldRecord>(record->body)));
+  }
   return true;
 }
 
@@ -175,7 +179,9 @@ void Writer::wait_for_company() {
 
 bool Writer::commit() {
   last_commit_ns_ = monotonic_ns();
+  fault_point("commit_before");
   auto status = store_->append(batch_);
+  fault_point("commit_after");
   if (status) {
     if (!store_error_.empty()) {
       store_error_.clear();
@@ -192,7 +198,11 @@ bool Writer::commit() {
 
 // Responses wait for durable_sequence, nobody waits for the observer: it comes last.
 void Writer::publish() {
-  counters_.committed.fetch_add(batch_.size(), std::memory_order_relaxed);
+  const auto is_usage = [](const Entry& entry) {
+    return std::holds_alternative<ringbuf::UsageRecord>(entry);
+  };
+  const auto usages = std::count_if(batch_.begin(), batch_.end(), is_usage);
+  counters_.committed.fetch_add(static_cast<uint64_t>(usages), std::memory_order_relaxed);
   counters_.batches.fetch_add(1, std::memory_order_relaxed);
   pending_.store(0);
   for (Intake& intake : intakes_) {
@@ -202,8 +212,9 @@ void Writer::publish() {
     if (intake.lane->notify_fd >= 0) signal_fd(intake.lane->notify_fd);
   }
   if (observer_) {
-    for (const auto& record : batch_)
-      observer_(record);
+    for (const Entry& entry : batch_) {
+      if (const auto* usage = std::get_if<ringbuf::UsageRecord>(&entry)) observer_(*usage);
+    }
   }
   batch_.clear();
 }

@@ -39,13 +39,13 @@ class Writer {
     std::chrono::microseconds commit_spacing{2000};
   };
   struct Counters {
-    std::atomic<uint64_t> committed{0};
+    std::atomic<uint64_t> committed{0};  // usage records; holds are not counted
     std::atomic<uint64_t> batches{0};
     std::atomic<uint64_t> store_errors{0};
     std::atomic<uint64_t> undecodable{0};    // must stay 0; a flow record counts here too
     std::atomic<uint64_t> sequence_gaps{0};  // must stay 0
   };
-  // Called on the ledger thread after the commit, for `tail`. Must not block.
+  // Called on the ledger thread after the commit, for `tail`: usage, no holds. Must not block.
   using Observer = std::function<void(const ringbuf::UsageRecord&)>;
 
   Writer(std::unique_ptr<Store> store, std::vector<Lane*> lanes, Options options,
@@ -94,7 +94,7 @@ class Writer {
   std::thread thread_;
 
   // The ledger thread's own.
-  std::vector<ringbuf::UsageRecord> batch_;
+  std::vector<Entry> batch_;
   std::vector<pollfd> polled_;
   size_t first_intake_ = 0;  // turns, so that no lane is always last
   std::string store_error_;

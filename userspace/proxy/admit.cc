@@ -1,9 +1,128 @@
 #include "userspace/proxy/admit.h"
 
+#include <algorithm>
+#include <utility>
+
+#include "policy/visible.h"
+
 namespace tollgate::proxy {
 
 using policy::Refusal;
 using policy::RefusalCode;
+
+namespace {
+
+// Limits that step down to each other would never end; nobody has so many models.
+constexpr size_t kDowngradesMax = 4;
+// Under a strict hold the provider may call its paid tools so often and no more.
+constexpr uint64_t kToolCallsMax = 32;
+
+// A request as it would be sent to one model.
+struct Plan {
+  policy::Allowed allowed;
+  std::string tier;
+  std::vector<codec::FieldChange> changes;
+  policy::Hold hold;
+  uint64_t expected_input_tokens = 0;
+};
+
+std::string quoted(const std::string& name) {
+  return '"' + name + '"';
+}
+
+// The cost of the paid calls that a strict request may make; writes a bound into it when it has
+// none. Refuses a tool without a price.
+std::variant<NanoUsd, Refusal> price_tools(const policy::Policy& policy, const policy::Rule& rule,
+                                           const codec::RequestFacts& facts,
+                                           std::vector<codec::FieldChange>& changes) {
+  NanoUsd dearest;
+  for (const std::string& tool : facts.hosted_tools) {
+    const policy::ToolPrice* price = policy.prices().find_tool(tool);
+    if (price == nullptr && !policy::bills_by_call(tool)) continue;
+    if (price == nullptr) {
+      const std::string name = policy::visible(tool);
+      return Refusal{RefusalCode::price_unknown,
+                     "The hosted tool " + name +
+                         " has no price, so it cannot be metered. The price file needs an entry "
+                         "\"tool\": \"" +
+                         name + "\" under \"tools\"; " + policy.contact() + ".",
+                     "tools"};
+    }
+    dearest = std::max(dearest, price->per_call);
+  }
+  if (rule.hold != policy::HoldMode::strict || dearest.value == 0) return NanoUsd{};
+  const uint64_t calls = std::min(facts.max_tool_calls.value_or(kToolCallsMax), kToolCallsMax);
+  if (facts.max_tool_calls != calls) changes.push_back({"max_tool_calls", std::to_string(calls)});
+  return NanoUsd{dearest.value * static_cast<int64_t>(calls)};
+}
+
+// Everything that policy says about the request when `model` serves it: whether, at what price,
+// with which changes to its body, and how much of it is held.
+std::variant<Plan, Refusal> plan(const policy::Policy& policy, const policy::Peer& peer,
+                                 const codec::RequestFacts& facts, const std::string& model,
+                                 uint64_t body_bytes, BudgetTable& budgets) {
+  Plan plan;
+  plan.tier = facts.service_tier;
+  const bool stepped_down = model != facts.model;
+  if (stepped_down) {
+    plan.changes.push_back({"model", quoted(model)});
+    const policy::ModelPrice* price = policy.prices().find(model);
+    if (price != nullptr && price->tiers.count(policy::effective_tier(plan.tier)) == 0) {
+      plan.tier = "default";
+      plan.changes.push_back({"service_tier", quoted(plan.tier)});
+    }
+  }
+  policy::Verdict verdict = policy.decide(peer, {.model = model, .service_tier = plan.tier});
+  if (auto* refusal = std::get_if<Refusal>(&verdict)) return std::move(*refusal);
+  plan.allowed = std::get<policy::Allowed>(std::move(verdict));
+  const policy::Rule& rule = *plan.allowed.rule;
+  uint64_t max_output_tokens = facts.max_output_tokens.value_or(0);
+  if (rule.max_output_tokens != 0 &&
+      (max_output_tokens == 0 || max_output_tokens > rule.max_output_tokens)) {
+    max_output_tokens = rule.max_output_tokens;
+    plan.changes.push_back({"max_output_tokens", std::to_string(max_output_tokens)});
+  }
+  const auto tools = price_tools(policy, rule, facts, plan.changes);
+  if (const auto* refusal = std::get_if<Refusal>(&tools)) return *refusal;
+  const policy::Estimate estimate = budgets.with(
+      [&](policy::Budgets& table) { return table.calibration().estimate(peer.user, model); });
+  const policy::HoldAsk hold_ask{.mode = rule.hold,
+                                 .price = plan.allowed.price,
+                                 .tier = plan.tier,
+                                 .body_bytes = body_bytes,
+                                 .max_output_tokens = max_output_tokens,
+                                 .refers_elsewhere = facts.refers_elsewhere,
+                                 .inline_images = facts.inline_images,
+                                 .tool_calls_cost = std::get<NanoUsd>(tools),
+                                 .estimate = estimate};
+  auto hold = policy::size_hold(hold_ask, policy.contact());
+  if (auto* refusal = std::get_if<Refusal>(&hold)) return std::move(*refusal);
+  plan.hold = std::get<policy::Hold>(hold);
+  plan.expected_input_tokens =
+      std::min(plan.hold.input_tokens, policy::expected_input_tokens(estimate, body_bytes));
+  return plan;
+}
+
+policy::Budgets::Ask budget_ask(const policy::Policy& policy, const policy::Peer& peer,
+                                const Plan& plan, const RequestId& id, policy::BudgetTime now) {
+  return {.id = id,
+          .policy = policy,
+          .peer = peer,
+          .model = plan.allowed.served_model,
+          .charge = {plan.hold.cost, plan.hold.tokens()},
+          .strict = plan.allowed.rule->hold == policy::HoldMode::strict,
+          .now = now};
+}
+
+Refusal downgrade_loop(const std::string& contact) {
+  return {RefusalCode::policy_none,
+          "The limits of this gateway send this request from one cheaper model to the next without "
+          "end; " +
+              contact + ".",
+          "model"};
+}
+
+}  // namespace
 
 std::variant<const policy::Peer*, Refusal> identify(const Snapshot& snapshot, PeerTag tag,
                                                     std::string_view remote) {
@@ -33,32 +152,71 @@ Refusal store_refusal(const std::string& contact) {
           {}};
 }
 
-std::variant<Admission, Refusal> admit(const AdmitAsk& ask) {
+std::variant<Admission, Denial> admit(const AdmitAsk& ask) {
   const policy::Policy& policy = *ask.snapshot->policy;
   const policy::Peer* peer = policy.peer_by_tag(ask.tag);
-  if (peer == nullptr) return std::get<Refusal>(identify(*ask.snapshot, ask.tag, "this address"));
+  if (peer == nullptr) {
+    return Denial{std::get<Refusal>(identify(*ask.snapshot, ask.tag, "this address"))};
+  }
   if (ask.facts->background) {
-    return Refusal{RefusalCode::feature_denied,
+    return Denial{{RefusalCode::feature_denied,
                    "Background responses (background: true) cannot be metered by this gateway. "
                    "Send the request without it.",
-                   "background"};
+                   "background"}};
   }
-  policy::Verdict verdict =
-      policy.decide(*peer, {.model = ask.facts->model, .service_tier = ask.facts->service_tier});
-  if (auto* refusal = std::get_if<Refusal>(&verdict)) return std::move(*refusal);
-  auto& allowed = std::get<policy::Allowed>(verdict);
-  const std::shared_ptr<const Target>* target = ask.snapshot->target_of(allowed.provider->name);
-  TG_ASSERT(target != nullptr);  // snapshots are built with one target for each provider
-  if (ask.draining) {
-    return Refusal{RefusalCode::draining, "The gateway is restarting. Try again in a moment.", {}};
+  std::string model = ask.facts->model;
+  for (size_t step = 0;; ++step) {
+    auto planned = plan(policy, *peer, *ask.facts, model, ask.body_bytes, *ask.budgets);
+    if (auto* refusal = std::get_if<Refusal>(&planned)) return Denial{std::move(*refusal)};
+    if (ask.draining) {
+      return Denial{
+          {RefusalCode::draining, "The gateway is restarting. Try again in a moment.", {}}};
+    }
+    if (!ask.store_healthy) return Denial{store_refusal(policy.contact())};
+    Plan& it = std::get<Plan>(planned);
+    auto reserved = ask.budgets->with([&](policy::Budgets& budgets) {
+      return budgets.reserve(budget_ask(policy, *peer, it, ask.id, ask.budgets->now()));
+    });
+    if (auto* exceeded = std::get_if<policy::Budgets::Exceeded>(&reserved)) {
+      return Denial{std::move(exceeded->refusal), std::move(exceeded->standing)};
+    }
+    if (auto* cheaper = std::get_if<policy::Budgets::Downgrade>(&reserved)) {
+      if (step == kDowngradesMax) return Denial{downgrade_loop(policy.contact())};
+      model = std::move(cheaper->model);
+      continue;
+    }
+    auto& granted = std::get<policy::Budgets::Granted>(reserved);
+    it.hold.shrink_to(granted.charge.cost, granted.charge.tokens);
+    const std::shared_ptr<const Target>* target =
+        ask.snapshot->target_of(it.allowed.provider->name);
+    TG_ASSERT(target != nullptr);  // snapshots are built with one target for each provider
+    return Admission{.snapshot = ask.snapshot,
+                     .peer = peer,
+                     .rule = it.allowed.rule,
+                     .target = *target,
+                     .served_model = std::move(it.allowed.served_model),
+                     .tier = std::move(it.tier),
+                     .changes = std::move(it.changes),
+                     .hold = it.hold,
+                     .expected_input_tokens = it.expected_input_tokens,
+                     .standing = std::move(granted.standing),
+                     .warning = std::move(granted.warning)};
   }
-  if (!ask.store_healthy) return store_refusal(policy.contact());
-  // Budgets hold here: reserve(peer, rule, facts) is the last gate before the upstream.
-  return Admission{.snapshot = ask.snapshot,
-                   .peer = peer,
-                   .rule = allowed.rule,
-                   .target = *target,
-                   .served_model = std::move(allowed.served_model)};
+}
+
+std::variant<Forecast, Refusal> forecast(const policy::Policy& policy, const policy::Peer& peer,
+                                         const codec::RequestFacts& facts, uint64_t body_bytes,
+                                         BudgetTable& budgets) {
+  auto planned = plan(policy, peer, facts, facts.model, body_bytes, budgets);
+  if (auto* refusal = std::get_if<Refusal>(&planned)) return std::move(*refusal);
+  const Plan& it = std::get<Plan>(planned);
+  Forecast forecast{it.hold, it.allowed.rule->hold, budgets.with([&](policy::Budgets& table) {
+                      return table.preview(budget_ask(policy, peer, it, {}, budgets.now()));
+                    })};
+  if (const auto* granted = std::get_if<policy::Budgets::Granted>(&forecast.outcome)) {
+    forecast.hold.shrink_to(granted->charge.cost, granted->charge.tokens);
+  }
+  return forecast;
 }
 
 }  // namespace tollgate::proxy

@@ -1,13 +1,17 @@
 // May it pass? The one place that can say yes. Straight-line: each gate is one statement, in the
-// order in which a person wants to hear the reasons.
+// order in which a person wants to hear the reasons; the last one holds the request's cost.
 #pragma once
 
 #include <memory>
 #include <string>
 #include <variant>
+#include <vector>
 
+#include "policy/budget.h"
 #include "policy/policy.h"
 #include "userspace/codec/responses.h"
+#include "userspace/codec/rewrite.h"
+#include "userspace/proxy/budget_table.h"
 #include "userspace/proxy/snapshot.h"
 
 namespace tollgate::proxy {
@@ -18,17 +22,41 @@ struct Admission {
   const policy::Rule* rule = nullptr;
   std::shared_ptr<const Target> target;
   std::string served_model;
+  std::string tier;                         // as it will be asked for
+  std::vector<codec::FieldChange> changes;  // of the body, by policy
+  policy::Hold hold;                        // held: it must be settled, whatever happens
+  uint64_t expected_input_tokens = 0;       // for an estimate, should no usage come
+  std::vector<policy::Standing> standing;
+  std::string warning;
+};
+
+struct Denial {
+  policy::Refusal refusal;
+  std::vector<policy::Standing> standing{};  // of the limits, when it got so far
 };
 
 struct AdmitAsk {
   std::shared_ptr<const Snapshot> snapshot;
   PeerTag tag;  // of the connection
+  RequestId id;
   const codec::RequestFacts* facts = nullptr;
+  uint64_t body_bytes = 0;
+  BudgetTable* budgets = nullptr;
   bool store_healthy = false;  // the ledger can record, and its ring has room
   bool draining = false;
 };
 
-std::variant<Admission, policy::Refusal> admit(const AdmitAsk& ask);
+std::variant<Admission, Denial> admit(const AdmitAsk& ask);
+// The same without holding anything, and without the gateway's own state: for `explain`.
+struct Forecast {
+  policy::Hold hold;
+  policy::HoldMode mode = policy::HoldMode::typical;
+  policy::Budgets::Outcome outcome;
+};
+std::variant<Forecast, policy::Refusal> forecast(const policy::Policy& policy,
+                                                 const policy::Peer& peer,
+                                                 const codec::RequestFacts& facts,
+                                                 uint64_t body_bytes, BudgetTable& budgets);
 
 // The first gate alone, for requests that need no body: who is it?
 std::variant<const policy::Peer*, policy::Refusal> identify(const Snapshot& snapshot, PeerTag tag,

@@ -18,7 +18,7 @@ struct Counters {
   Count handshakes_failed{0};
   Count requests{0};                // heads read, whatever became of them
   Count requests_running{0};        // admitted, not yet settled
-  std::array<Count, 8> outcomes{};  // by ringbuf::Outcome
+  std::array<Count, 9> outcomes{};  // by ringbuf::Outcome
   std::array<Count, policy::kRefusalCodeCount> refused{};
   Count estimated{0};
   Count usage_malformed{0};  // a provider's usage that was not the integers it must be

@@ -35,6 +35,7 @@ struct Exchange {
   // Once admitted:
   bool admitted = false;
   Admission admission;
+  uint64_t hold_sequence = 0;  // of the hold's record
   UpstreamConnection* upstream = nullptr;
   bool sent_upstream = false;
   // Once the provider answered:
@@ -44,8 +45,12 @@ struct Exchange {
   bool answer_chunked = false;
   std::vector<std::byte> answer;
   bool upstream_ended = false;
+  int64_t last_event_ms = 0;  // when the client last had something of the answer
+  // The client has left; the answer is read for its usage alone, and nobody is written to.
+  bool client_gone = false;
   // Once settled:
   bool settled = false;
+  uint64_t settle_sequence = 0;
   // What the client gets when the record is durable.
   enum class Then : uint8_t { release, finish, refuse, cut };
   Then then = Then::release;

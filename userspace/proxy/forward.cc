@@ -48,6 +48,12 @@ constexpr std::array<std::string_view, 6> kStrippedResponseFields = {
     "x-request-id",  // ours names the request; the provider's goes on beside it
 };
 
+// A person's limits here are ours to tell, not the provider's about its own account.
+constexpr std::array<std::string_view, 6> kStrippedResponsePrefixes = {
+    "x-codex-primary-",     "x-codex-secondary-",  "x-codex-credits-",
+    "x-codex-active-limit", "x-codex-rate-limit-", "x-codex-promo-message",
+};
+
 // Codex waits in silence for as long as Retry-After says; a person must not sit before it.
 constexpr int kRetryAfterSecondsMax = 10;
 
@@ -62,6 +68,12 @@ std::string lower(std::string_view text) {
 template <size_t N>
 bool contains(const std::array<std::string_view, N>& list, std::string_view name) {
   return std::find(list.begin(), list.end(), name) != list.end();
+}
+
+template <size_t N>
+bool has_prefix(const std::array<std::string_view, N>& prefixes, std::string_view name) {
+  return std::any_of(prefixes.begin(), prefixes.end(),
+                     [&](std::string_view prefix) { return name.starts_with(prefix); });
 }
 
 void append_field(std::string& out, std::string_view name, std::string_view value) {
@@ -92,9 +104,7 @@ bool is_long_retry_after(std::string_view name, std::string_view value) {
 bool is_stripped_request_field(std::string_view name, std::string_view connection_value) {
   if (codec::is_hop_by_hop(name, connection_value)) return true;
   const std::string folded = lower(name);
-  return contains(kStrippedRequestFields, folded) ||
-         std::any_of(kStrippedRequestPrefixes.begin(), kStrippedRequestPrefixes.end(),
-                     [&](std::string_view prefix) { return folded.starts_with(prefix); });
+  return contains(kStrippedRequestFields, folded) || has_prefix(kStrippedRequestPrefixes, folded);
 }
 
 std::string upstream_request_head(const Target& target, std::string_view method,
@@ -130,7 +140,12 @@ std::string client_response_head(const codec::ResponseHead& from, const RequestI
     if (codec::is_hop_by_hop(field.name, connection)) continue;
     const std::string folded = lower(field.name);
     if (folded == "x-request-id") append_field(out, "x-upstream-request-id", field.value);
-    if (contains(kStrippedResponseFields, folded)) continue;
+    if (contains(kStrippedResponseFields, folded) ||
+        has_prefix(kStrippedResponsePrefixes, folded)) {
+      continue;
+    }
+    // Codex takes another name here for a rerouting of a flagged account.
+    if (framing.model_changed && folded == "openai-model") continue;
     if (is_long_retry_after(folded, field.value)) continue;
     append_field(out, field.name, field.value);
   }
@@ -141,7 +156,7 @@ std::string client_response_head(const codec::ResponseHead& from, const RequestI
     append_field(out, "content-length", std::to_string(framing.content_length));
   }
   if (framing.close) append_field(out, "connection", "close");
-  out.append("\r\n");
+  out.append(framing.fields).append("\r\n");
   return out;
 }
 
@@ -157,8 +172,28 @@ std::string local_answer(const LocalAnswer& answer, const RequestId& id) {
   // A 426 must name what it wants (RFC 9110 15.5.22).
   if (answer.status == 426) append_field(out, "upgrade", "HTTP/1.1");
   if (answer.close) append_field(out, "connection", "close");
-  out.append("\r\n");
+  out.append(answer.fields).append("\r\n");
   if (!answer.head_only) out.append(answer.body);
+  return out;
+}
+
+std::string codex_limit_fields(const std::vector<policy::Standing>& standing,
+                               std::string_view warning) {
+  std::string out;
+  constexpr std::string_view kNames[] = {"x-codex-primary-", "x-codex-secondary-"};
+  for (size_t i = 0; i < std::min(standing.size(), std::size(kNames)); ++i) {
+    const std::string name(kNames[i]);
+    append_field(out, name + "used-percent", std::to_string(standing[i].used_percent));
+    append_field(out, name + "window-minutes", std::to_string(standing[i].window_minutes));
+    append_field(out, name + "reset-at", std::to_string(standing[i].resets_unix_s));
+  }
+  if (!warning.empty()) append_field(out, "x-tollgate-limit-warning", warning);
+  return out;
+}
+
+std::string refusal_fields(const policy::Refusal& refusal) {
+  std::string out;
+  if (!refusal.promo.empty()) append_field(out, "x-codex-promo-message", refusal.promo);
   return out;
 }
 

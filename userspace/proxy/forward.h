@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "policy/budget.h"
 #include "policy/decision.h"
 #include "userspace/base/ids.h"
 #include "userspace/codec/http1.h"
@@ -25,7 +26,9 @@ std::string upstream_request_head(const Target& target, std::string_view method,
 struct ClientFraming {
   bool chunked = false;
   uint64_t content_length = 0;
-  bool close = false;  // the connection ends after this answer
+  bool close = false;          // the connection ends after this answer
+  bool model_changed = false;  // the client must not see that another model answered
+  std::string_view fields{};   // more fields, each with its line end
 };
 std::string client_response_head(const codec::ResponseHead& from, const RequestId& id,
                                  const ClientFraming& framing);
@@ -36,8 +39,16 @@ struct LocalAnswer {
   std::string body;  // JSON
   bool head_only = false;
   bool close = false;
+  std::string fields{};  // more fields, each with its line end
 };
 std::string local_answer(const LocalAnswer& answer, const RequestId& id);
+
+// The state of the limits in the fields that Codex reads ("x-codex-primary-*" of the one used
+// furthest, "x-codex-secondary-*" of the next), and `warning` for programs.
+std::string codex_limit_fields(const std::vector<policy::Standing>& standing,
+                               std::string_view warning);
+// What a refusal says in fields: the words that Codex shows for a used-up limit.
+std::string refusal_fields(const policy::Refusal& refusal);
 
 std::string_view reason_phrase(int status);
 

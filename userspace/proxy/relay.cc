@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "userspace/base/fault_point.h"
 #include "userspace/base/text.h"
 #include "userspace/proxy/forward.h"
 #include "userspace/proxy/session.h"
@@ -65,7 +66,40 @@ Refusal upstream_refusal(RefusalCode code, const std::string& provider,
   }
 }
 
+bool model_changed(const Exchange& exchange) {
+  return exchange.admission.served_model != exchange.facts.model;
+}
+
+// The hold becomes what it was: the charge counts in every limit that held it, and the next
+// estimate knows it.
+void settle_budgets(BudgetTable& table, bool has_usage, ringbuf::UsageRecord& record) {
+  const policy::BudgetTime now = table.now();
+  record.settled_unix_ms = now.wall_ms;
+  record.settled_window_ms = now.window_ms;
+  table.with([&](policy::Budgets& budgets) {
+    budgets.settle({.id = record.id,
+                    .charge = {record.cost, record.input_tokens + record.output_tokens},
+                    .now = now});
+    if (has_usage && !record.estimated) {
+      budgets.calibration().learn(record.user, record.model_served, record.bytes_up,
+                                  record.input_tokens, record.output_tokens);
+    }
+    return 0;
+  });
+}
+
 }  // namespace
+
+void Session::on_durable(uint64_t sequence) {
+  if (!exchange_) return;
+  if (sequence == exchange_->hold_sequence && state_ == State::hold) {
+    fault_point("hold_durable");
+    go_upstream();
+  } else if (sequence == exchange_->settle_sequence && state_ == State::settle) {
+    fault_point("settle_durable");
+    on_settled();
+  }
+}
 
 void Session::go_upstream() {
   set_state(State::upstream);
@@ -88,6 +122,7 @@ void Session::on_upstream_ready() {
   std::string head = upstream_request_head(*exchange.admission.target, "POST", "/responses",
                                            exchange.head, exchange.body.size());
   exchange.upstream->send_request(std::move(head), std::move(exchange.body));
+  fault_point("request_sent");
 }
 
 void Session::on_upstream_head(const codec::ResponseHead& head) {
@@ -95,7 +130,9 @@ void Session::on_upstream_head(const codec::ResponseHead& head) {
   exchange.upstream_status = head.status;
   exchange.record.http_status = head.status;
   exchange.record.first_byte_ms = worker_.now_ms() - exchange.started_ms;
-  set_state(State::relay);
+  exchange.last_event_ms = worker_.now_ms();
+  fault_point("answer_begun");
+  if (!exchange.client_gone) set_state(State::relay);
   // 401 and 403 are about our key, and their text can echo it. A redirect would be followed by the
   // client, with its body, to wherever it says. A coding hides the usage.
   const std::string_view coding = head.field("content-encoding");
@@ -118,15 +155,25 @@ void Session::on_upstream_head(const codec::ResponseHead& head) {
   const bool close = !exchange.head.keep_alive || draining_;
   if (head.status == 200 && is_event_stream(head)) {
     exchange.scanner = std::make_unique<codec::SseScanner>(worker_.shared_.limits.event_bytes_max);
-    stream_.write(client_response_head(head, exchange.id, {.chunked = true, .close = close}));
+    if (exchange.client_gone) return;
+    const std::string fields = limit_fields();
+    stream_.write(client_response_head(head, exchange.id,
+                                       {.chunked = true,
+                                        .close = close,
+                                        .model_changed = model_changed(exchange),
+                                        .fields = fields}));
     return;
   }
   // Not a stream: it is kept until its end is known and recorded, then sent whole.
   exchange.answer_chunked =
       head.framing != codec::BodyFraming::length && head.framing != codec::BodyFraming::none;
-  exchange.answer_head = client_response_head(
-      head, exchange.id,
-      {.chunked = exchange.answer_chunked, .content_length = head.content_length, .close = close});
+  const std::string fields = limit_fields();
+  exchange.answer_head = client_response_head(head, exchange.id,
+                                              {.chunked = exchange.answer_chunked,
+                                               .content_length = head.content_length,
+                                               .close = close,
+                                               .model_changed = model_changed(exchange),
+                                               .fields = fields});
 }
 
 void Session::on_upstream_body(std::span<const std::byte> bytes) {
@@ -145,14 +192,19 @@ void Session::on_upstream_body(std::span<const std::byte> bytes) {
 void Session::relay_events(std::span<const std::byte> bytes) {
   Exchange& exchange = *exchange_;
   const codec::SseScanner::Output out = exchange.scanner->feed(bytes);
-  worker_.scratch_.clear();
-  append_chunk(out.held, out.pass, worker_.scratch_);
-  stream_.write(worker_.scratch_);
+  if (!exchange.client_gone) {
+    worker_.scratch_.clear();
+    append_chunk(out.held, out.pass, worker_.scratch_);
+    stream_.write(worker_.scratch_);
+    exchange.last_event_ms = worker_.now_ms();
+  }
+  fault_point(out.terminal ? "terminal_held" : "event_relayed");
   if (out.oversized) add(worker_.counters_.terminal_oversized);
   if (out.terminal && !exchange.settled) {
     if (out.terminal->usage_malformed) add(worker_.counters_.usage_malformed);
     settle_exchange(outcome_of(out.terminal->end), &*out.terminal, Exchange::Then::release);
-  } else if (stream_.queued_bytes() > kClientQueueBytesMax && !paused_upstream_) {
+  } else if (!exchange.client_gone && stream_.queued_bytes() > kClientQueueBytesMax &&
+             !paused_upstream_) {
     paused_upstream_ = true;
     exchange.upstream->pause();
   }
@@ -191,7 +243,7 @@ void Session::on_upstream_failed(RefusalCode code, const std::string& why) {
   }
   spdlog::warn("request={} provider={} {}: {}", to_string(exchange.id), exchange.record.provider,
                policy::shape_of(code).name, why);
-  const bool begun = exchange.scanner != nullptr;
+  const bool begun = exchange.scanner != nullptr || exchange.client_gone;
   if (!begun) {
     exchange.refusal =
         upstream_refusal(code, exchange.record.provider, worker_.snapshot_->policy->contact());
@@ -205,6 +257,10 @@ void Session::settle_exchange(Outcome outcome, const codec::ResponseFacts* facts
                               Exchange::Then then) {
   Exchange& exchange = *exchange_;
   TG_ASSERT(exchange.admitted && !exchange.settled);
+  if (exchange.client_gone) {
+    outcome = Outcome::client_abort;
+    then = Exchange::Then::cut;
+  }
   exchange.settled = true;
   exchange.then = then;
   const bool cut_short = then == Exchange::Then::cut || then == Exchange::Then::refuse;
@@ -225,8 +281,10 @@ void Session::settle_exchange(Outcome outcome, const codec::ResponseFacts* facts
           .facts = facts,
           .sent_upstream = exchange.sent_upstream,
           .upstream_status = exchange.upstream_status,
-          .visible_output_bytes = exchange.scanner ? exchange.scanner->delta_bytes() : 0},
+          .visible_output_bytes = exchange.scanner ? exchange.scanner->delta_bytes() : 0,
+          .expected_input_tokens = exchange.admission.expected_input_tokens},
          record);
+  settle_budgets(*worker_.shared_.budgets, facts != nullptr && facts->usage.has_value(), record);
   add(worker_.counters_.outcomes[static_cast<size_t>(outcome)]);
   subtract(worker_.counters_.requests_running);
   if (record.estimated) add(worker_.counters_.estimated);
@@ -237,20 +295,21 @@ void Session::settle_exchange(Outcome outcome, const codec::ResponseFacts* facts
       printable(record.model_asked), to_string(outcome), record.http_status, record.input_tokens,
       record.cached_tokens, record.output_tokens, record.cost.value, record.estimated,
       record.duration_ms, record.bytes_up, record.bytes_down);
-  const uint64_t sequence = worker_.record(record);
+  exchange.settle_sequence = worker_.record(record);
+  fault_point("settle_pushed");
   set_state(State::settle);
-  worker_.await_durable(sequence, *this);
+  worker_.await_durable(exchange.settle_sequence, *this);
 }
 
-void Session::on_durable() {
+void Session::on_settled() {
   Exchange& exchange = *exchange_;
-  if (state_ != State::settle) return;
   switch (exchange.then) {
     case Exchange::Then::release:
       set_state(State::relay);
       worker_.scratch_.clear();
       append_chunk(exchange.scanner->release(), {}, worker_.scratch_);
       stream_.write(worker_.scratch_);
+      fault_point("released");
       if (exchange.upstream_ended) finish_answer();
       return;
     case Exchange::Then::finish:

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "userspace/base/clock.h"
+#include "userspace/base/fault_point.h"
 #include "userspace/base/text.h"
 #include "userspace/proxy/forward.h"
 #include "userspace/proxy/worker.h"
@@ -18,12 +19,6 @@ using policy::Refusal;
 using policy::RefusalCode;
 
 constexpr size_t kLabelBytesMax = 128;
-// After a refusal the client may still be sending its body; reading it avoids the RST that would
-// destroy the answer before it was read (RFC 9112 9.6).
-constexpr int64_t kLingerMs = 10'000;
-// How long an answer's end may wait for its record. The record itself stays in line for the ledger.
-constexpr int64_t kSettleMs = 5'000;
-
 std::string label(std::string_view claim) {
   return std::string(claim.substr(0, kLabelBytesMax));
 }
@@ -89,9 +84,21 @@ void Session::on_stream_end(StreamEnd, const Error& error) {
     return;
   }
   if (exchange_ && exchange_->admitted && !exchange_->settled) {
+    if (read_on_without_client()) return;
     settle_exchange(ringbuf::Outcome::client_abort, nullptr, Exchange::Then::cut);
   }
   close_session();
+}
+
+// Many clients leave near the end of an answer, and its last event says what it cost. So the
+// provider is heard out for a moment, or to the end, as the policy says.
+bool Session::read_on_without_client() {
+  if (exchange_->upstream == nullptr || !exchange_->sent_upstream) return false;
+  exchange_->client_gone = true;
+  if (std::exchange(paused_upstream_, false)) exchange_->upstream->resume();
+  set_state(State::abandoned);
+  stream_.close();
+  return true;
 }
 
 void Session::on_stream_drained() {
@@ -102,7 +109,8 @@ void Session::on_stream_drained() {
 }
 
 void Session::on_stream_closed() {
-  worker_.remove(*this);
+  stream_closed_ = true;
+  if (state_ == State::closing || !exchange_ || !exchange_->client_gone) worker_.remove(*this);
 }
 
 void Session::close_session() {
@@ -120,6 +128,8 @@ void Session::close_session() {
   }
   set_state(State::closing);
   stream_.close();
+  // Whoever called may still look at this session: it goes in a turn of its own.
+  if (stream_closed_) worker_.loop_->post([this] { worker_.remove(*this); });
 }
 
 // ---- the request -------------------------------------------------------------------------------
@@ -330,21 +340,72 @@ void Session::end_body() {
   auto admitted =
       admit({.snapshot = worker_.snapshot_,
              .tag = tag_,
+             .id = exchange.id,
              .facts = &exchange.facts,
+             .body_bytes = exchange.body.size(),
+             .budgets = worker_.shared_.budgets,
              .store_healthy = worker_.ledger_has_room() && worker_.shared_.store_healthy(),
              .draining = draining_});
-  if (auto* refusal = std::get_if<Refusal>(&admitted)) {
-    refuse(std::move(*refusal));
+  if (auto* denial = std::get_if<Denial>(&admitted)) {
+    exchange.admission.standing = std::move(denial->standing);
+    refuse(std::move(denial->refusal));
     return;
   }
   exchange.admission = std::get<Admission>(std::move(admitted));
   exchange.admitted = true;
-  exchange.record.policy = exchange.admission.rule->name;
-  exchange.record.provider = exchange.admission.target->provider;
-  exchange.record.key_name = exchange.admission.target->key_name;
-  exchange.record.model_served = exchange.admission.served_model;
   add(worker_.counters_.requests_running);
-  go_upstream();
+  hold_request();
+}
+
+// Nothing is sent before the hold is on disk: a crash from here on finds it there.
+void Session::hold_request() {
+  Exchange& exchange = *exchange_;
+  const Admission& admission = exchange.admission;
+  ringbuf::UsageRecord& record = exchange.record;
+  record.policy = admission.rule->name;
+  record.provider = admission.target->provider;
+  record.key_name = admission.target->key_name;
+  record.model_served = admission.served_model;
+  record.tier = label(admission.tier);
+  record.price_version = admission.snapshot->policy->prices().version();
+  record.hold_input_tokens = admission.hold.input_tokens;
+  record.hold_output_tokens = admission.hold.output_tokens;
+  record.hold_cost = admission.hold.cost;
+  set_state(State::hold);
+  exchange.hold_sequence = worker_.record(ringbuf::HoldRecord{record});
+  worker_.await_durable(exchange.hold_sequence, *this);
+  fault_point("hold_pushed");
+  if (!rewrite_body()) {
+    void_request({RefusalCode::json_malformed,
+                  "This gateway could not write the policy's values into the request.",
+                  {}});
+  }
+}
+
+// The fields that policy sets, and no other byte. What comes out is read again before it is sent.
+bool Session::rewrite_body() {
+  Exchange& exchange = *exchange_;
+  if (exchange.admission.changes.empty()) return true;
+  const std::string_view text(reinterpret_cast<const char*>(exchange.body.bytes().data()),
+                              exchange.body.size());
+  const auto changed = codec::rewrite_fields(text, exchange.admission.changes);
+  if (!changed) return false;
+  exchange.body.release();
+  if (!exchange.body.append(std::as_bytes(std::span(*changed)), changed->size())) return false;
+  const codec::InspectResult again = worker_.inspector_.inspect(exchange.body.bytes());
+  return again.fault == codec::BodyFault::none &&
+         again.facts.model == exchange.admission.served_model;
+}
+
+// Admitted, but nothing was sent: the hold is given back. The client does not wait for the record,
+// which may be what cannot be written.
+void Session::void_request(Refusal refusal) {
+  Exchange& exchange = *exchange_;
+  exchange.refusal = std::move(refusal);
+  settle_exchange(ringbuf::Outcome::refused, nullptr, Exchange::Then::refuse);
+  worker_.forget(*this);
+  const Refusal told = std::move(*exchange.refusal);
+  send_refusal(told);
 }
 
 // ---- answers of our own ------------------------------------------------------------------------
@@ -372,6 +433,9 @@ void Session::refuse(Refusal refusal) {
                shape.http_status);
   // Strangers are counted, not recorded: they must not be able to fill the disk.
   if (!record.user.empty()) {
+    const policy::BudgetTime now = worker_.shared_.budgets->now();
+    record.settled_unix_ms = now.wall_ms;
+    record.settled_window_ms = now.window_ms;
     worker_.record(record);
     add(worker_.counters_.outcomes[static_cast<size_t>(ringbuf::Outcome::refused)]);
   }
@@ -391,7 +455,8 @@ void Session::send_refusal(const Refusal& refusal) {
   stream_.write(local_answer({.status = policy::shape_of(refusal.code).http_status,
                               .body = policy::refusal_body(refusal),
                               .head_only = head.method == "HEAD",
-                              .close = close},
+                              .close = close,
+                              .fields = limit_fields() + refusal_fields(refusal)},
                              exchange_->id));
   end_exchange(!close);
 }
@@ -411,119 +476,10 @@ void Session::end_exchange(bool keep_alive) {
   process_input();
 }
 
-// ---- from the worker ---------------------------------------------------------------------------
-
-void Session::sweep(int64_t now_ms) {
-  const policy::Limits& limits = worker_.shared_.limits;
-  const auto in_state_ms = now_ms - since_ms_;
-  switch (state_) {
-    case State::handshake:
-      if (in_state_ms > int64_t{limits.client_request_ms}) {
-        add(worker_.counters_.handshakes_failed);
-        close_session();
-      }
-      return;
-    case State::head:
-      if (input_.empty() ? in_state_ms > int64_t{limits.client_idle_ms}
-                         : in_state_ms > int64_t{limits.client_request_ms}) {
-        close_session();
-      }
-      return;
-    case State::body:
-      if (in_state_ms > int64_t{limits.client_request_ms}) {
-        refuse({RefusalCode::request_timeout,
-                "The request's body did not arrive in time. Try again.",
-                {}});
-      }
-      return;
-    case State::relay:
-    case State::upstream:
-      if (stream_.queued_bytes() > 0 &&
-          now_ms - stream_.last_progress_ms() > int64_t{limits.client_stall_ms}) {
-        if (exchange_->settled) {
-          close_session();
-        } else {
-          settle_exchange(ringbuf::Outcome::client_abort, nullptr, Exchange::Then::cut);
-        }
-      }
-      return;
-    case State::settle:
-      if (in_state_ms > kSettleMs) on_settle_timeout();
-      return;
-    case State::linger:
-      if (in_state_ms > kLingerMs) close_session();
-      return;
-    case State::closing:
-      return;
-  }
-}
-
-// The ledger cannot write: the client must not wait for ever, and must not see the end of an answer
-// that is not recorded.
-void Session::on_settle_timeout() {
-  add(worker_.counters_.settle_timeouts);
-  worker_.forget(*this);
-  if (exchange_->scanner) {
-    close_session();
-    return;
-  }
-  add(worker_.counters_.refused[static_cast<size_t>(RefusalCode::store_unavailable)]);
-  send_refusal(store_refusal(worker_.snapshot_->policy->contact()));
-}
-
-void Session::drain() {
-  draining_ = true;
-  if (state_ == State::handshake || (state_ == State::head && input_.empty())) close_session();
-}
-
-void Session::cut(const std::string& why) {
-  if (exchange_ && exchange_->admitted && !exchange_->settled) {
-    spdlog::warn("request={} user={} cut: {}", to_string(exchange_->id), exchange_->record.user,
-                 why);
-    const bool begun = exchange_->scanner != nullptr;
-    if (!begun) exchange_->refusal = Refusal{RefusalCode::draining, why, {}};
-    settle_exchange(ringbuf::Outcome::cut, nullptr,
-                    begun ? Exchange::Then::cut : Exchange::Then::refuse);
-  } else if (state_ != State::settle) {
-    close_session();
-  }
-}
-
-std::string_view Session::state_name() const {
-  switch (state_) {
-    case State::handshake:
-      return "handshake";
-    case State::head:
-      return "idle";
-    case State::body:
-      return "uploading";
-    case State::upstream:
-      return "waiting";
-    case State::relay:
-      return "streaming";
-    case State::settle:
-      return "settling";
-    case State::linger:
-      return "ending";
-    case State::closing:
-      return "closing";
-  }
-  return "";
-}
-
-bool Session::info(SessionInfo& out) const {
-  if (!exchange_ || !exchange_->admitted) return false;
-  const ringbuf::UsageRecord& record = exchange_->record;
-  out = {.id = exchange_->id,
-         .user = record.user,
-         .model = record.model_asked,
-         .state = std::string(state_name()),
-         .started_unix_ms = record.started_unix_ms,
-         .events = exchange_->scanner ? exchange_->scanner->events() : 0,
-         .bytes_down = record.bytes_down,
-         .peer_address = record.peer_address,
-         .session_id = record.session_id};
-  return true;
+// How far the limits that bind this request are used, in the fields that Codex reads: it warns a
+// person at 75, 90 and 95 percent.
+std::string Session::limit_fields() const {
+  return codex_limit_fields(exchange_->admission.standing, exchange_->admission.warning);
 }
 
 }  // namespace tollgate::proxy

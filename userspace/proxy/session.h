@@ -28,6 +28,7 @@ struct SessionInfo {  // for `tollgate sessions`
   uint64_t bytes_down = 0;
   std::string peer_address;
   std::string session_id;
+  NanoUsd hold_cost;
 };
 
 struct Accepted {
@@ -42,11 +43,11 @@ class Session final : StreamEvents, UpstreamUser {
   Session(Worker& worker, Accepted accepted);
   ~Session();
 
-  void on_durable();                 // the record of the running exchange is on disk
-  void sweep(int64_t now_ms);        // deadlines
-  void drain();                      // no further request; closes at once when idle
-  void cut(const std::string& why);  // drain is over
-  void close_session();              // now; nothing is waited for
+  void on_durable(uint64_t sequence);  // that record, of the hold or of the usage, is on disk
+  void sweep(int64_t now_ms);          // deadlines
+  void drain();                        // no further request; closes at once when idle
+  void cut(const std::string& why);    // drain is over
+  void close_session();                // now; nothing is waited for
   bool info(SessionInfo& out) const;
   uint32_t peer_id() const { return tag_.peer_id; }
 
@@ -57,10 +58,12 @@ class Session final : StreamEvents, UpstreamUser {
     handshake,
     head,  // between requests, or a head is coming in
     body,
-    upstream,  // admitted: connection, request, answer head
-    relay,     // the answer goes through
-    settle,    // its end waits for the record
-    linger,    // answered and finished; what the client still sends is dropped
+    hold,       // admitted: the hold is on its way to the disk
+    upstream,   // connection, request, answer head
+    relay,      // the answer goes through
+    abandoned,  // the client has left; the answer may still tell what it cost
+    settle,     // its end waits for the record
+    linger,     // answered and finished; what the client still sends is dropped
     closing,
   };
 
@@ -85,7 +88,14 @@ class Session final : StreamEvents, UpstreamUser {
   void read_body(std::span<const std::byte>& bytes);
   bool append_body(std::span<const std::byte> bytes);
   void end_body();
+  void hold_request();
+  bool rewrite_body();
+  void void_request(policy::Refusal refusal);
   void go_upstream();
+  void on_settled();
+  bool read_on_without_client();
+  void send_keepalive(int64_t now_ms);
+  std::string limit_fields() const;
   void relay_events(std::span<const std::byte> bytes);
   void settle_exchange(ringbuf::Outcome outcome, const codec::ResponseFacts* facts,
                        Exchange::Then then);
@@ -108,6 +118,7 @@ class Session final : StreamEvents, UpstreamUser {
   bool processing_ = false;  // process_input is on the stack
   bool draining_ = false;
   bool paused_upstream_ = false;
+  bool stream_closed_ = false;
   int64_t since_ms_;   // when the state began
   std::string input_;  // bytes not yet read as head or body
   size_t scanned_ = 0;

@@ -1,15 +1,13 @@
 #include "userspace/proxy/settle.h"
 
+#include <algorithm>
+
 namespace tollgate::proxy {
 namespace {
 
-// Bytes of JSON for one token, rounded to the dear side: English prose is near 4, code and JSON
-// syntax are shorter tokens. Calibration from settled requests replaces it with the budgets.
+// Bytes of visible output for one token, rounded to the dear side: English prose is near 4, code
+// and JSON syntax are shorter tokens.
 constexpr uint64_t kBytesPerToken = 3;
-
-uint64_t tokens_of_bytes(uint64_t bytes) {
-  return (bytes + kBytesPerToken - 1) / kBytesPerToken;
-}
 
 void take_reported(const codec::Usage& usage, ringbuf::UsageRecord& record) {
   record.input_tokens = usage.input_tokens;
@@ -20,10 +18,28 @@ void take_reported(const codec::Usage& usage, ringbuf::UsageRecord& record) {
   record.estimated = false;
 }
 
+// The input counts in full, the output as far as it was seen; one token of it at least, since the
+// provider had begun.
 void estimate(const Settlement& settlement, ringbuf::UsageRecord& record) {
-  record.input_tokens = tokens_of_bytes(record.bytes_up);
-  record.output_tokens = tokens_of_bytes(settlement.visible_output_bytes);
+  const uint64_t seen = (settlement.visible_output_bytes + kBytesPerToken - 1) / kBytesPerToken;
+  record.input_tokens = std::min(settlement.expected_input_tokens, record.hold_input_tokens);
+  record.output_tokens = std::min(std::max<uint64_t>(seen, 1), record.hold_output_tokens);
   record.estimated = true;
+}
+
+// What the provider charges for calls of its tools, apart from tokens.
+NanoUsd price_calls(const policy::PriceTable& prices, const std::vector<codec::ToolCalls>& calls,
+                    ringbuf::UsageRecord& record) {
+  NanoUsd sum;
+  for (const codec::ToolCalls& called : calls) {
+    record.tool_calls += called.count;
+    const policy::ToolPrice* price = prices.find_tool(called.tool);
+    if (price == nullptr) continue;  // not a charged one, or admission would have refused it
+    const auto cost = policy::cost_of_calls(*price, called.count);
+    sum += cost.value_or(NanoUsd{});
+    record.estimated = record.estimated || !cost;
+  }
+  return sum;
 }
 
 // The served model and tier, as the provider reports them, set the price. Where the report has no
@@ -47,7 +63,7 @@ void price(const policy::Policy& policy, ringbuf::UsageRecord& record) {
     if (!cost) cost = policy::cost_of(*admitted, "", tokens);
     record.estimated = true;
   }
-  record.cost = cost.value_or(NanoUsd{0});
+  record.cost = cost.value_or(record.hold_cost);
   if (!cost) record.estimated = true;
 }
 
@@ -72,7 +88,10 @@ void settle(const policy::Policy& policy, const Settlement& settlement,
   } else {
     estimate(settlement, record);
   }
+  const bool guessed = record.estimated;
   price(policy, record);
+  if (facts != nullptr) record.cost += price_calls(policy.prices(), facts->tool_calls, record);
+  if (guessed) record.cost = std::min(record.cost, record.hold_cost);
 }
 
 }  // namespace tollgate::proxy

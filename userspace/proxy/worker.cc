@@ -129,11 +129,11 @@ void Worker::remove(Session& session) {
   check_drained();
 }
 
-uint64_t Worker::record(ringbuf::UsageRecord record) {
+uint64_t Worker::record(decltype(ringbuf::Record::body) body) {
   const uint64_t sequence = next_sequence_++;
   std::vector<std::byte> entry;
   entry.reserve(1024);
-  ringbuf::encode({.sequence = sequence, .body = std::move(record)}, entry);
+  ringbuf::encode({.sequence = sequence, .body = std::move(body)}, entry);
   if (!delayed_.empty() || !lane_->ring.push(entry)) {
     // Kept here until the ledger catches up; admission has stopped meanwhile, so this is bounded by
     // the requests that were running.
@@ -161,9 +161,9 @@ void Worker::on_lane_notify() {
   push_delayed();
   const uint64_t durable = lane_->durable_sequence.load(std::memory_order_acquire);
   while (!waiting_.empty() && waiting_.front().first <= durable) {
-    Session* session = waiting_.front().second;
+    const auto [sequence, session] = waiting_.front();
     waiting_.pop_front();
-    if (session != nullptr) session->on_durable();
+    if (session != nullptr) session->on_durable(sequence);
   }
   check_drained();
 }
@@ -220,6 +220,7 @@ void Worker::report(std::function<void(WorkerReport)> reply) {
   loop_->post([this, reply = std::move(reply)] {
     WorkerReport report;
     report.upstream = pool_->counts();
+    report.recorded_sequence = next_sequence_ - 1;
     SessionInfo info;
     for (const auto& session : sessions_) {
       ++report.connections_by_peer[session->peer_id()];

@@ -20,6 +20,7 @@
 #include "userspace/identity/peer_table.h"
 #include "userspace/io/loop.h"
 #include "userspace/proxy/body.h"
+#include "userspace/proxy/budget_table.h"
 #include "userspace/proxy/counters.h"
 #include "userspace/proxy/session.h"
 #include "userspace/proxy/snapshot.h"
@@ -36,6 +37,7 @@ struct Shared {
   BodyMemory body_memory;
   std::atomic<uint32_t> connections{0};
   std::function<bool()> store_healthy;
+  BudgetTable* budgets = nullptr;
   const identity::Resolver* resolver = nullptr;
 };
 
@@ -43,6 +45,7 @@ struct Shared {
 struct WorkerReport {
   std::vector<SessionInfo> sessions;
   std::unordered_map<uint32_t, size_t> connections_by_peer;
+  uint64_t recorded_sequence = 0;  // of the last record given to the lane
   std::unordered_map<std::string, UpstreamPool::Count> upstream;  // by provider
 };
 
@@ -77,7 +80,8 @@ class Worker final : io::ListenerEvents {
   void on_listener_closed() override;
 
   // For sessions.
-  uint64_t record(ringbuf::UsageRecord record);  // returns the sequence to wait for
+  // Returns the sequence to wait for.
+  uint64_t record(decltype(ringbuf::Record::body) body);
   void await_durable(uint64_t sequence, Session& session);
   void forget(const Session& session);  // it no longer waits
   void remove(Session& session);

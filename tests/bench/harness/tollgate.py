@@ -51,7 +51,8 @@ def user_of(address):
     return "client-%s@example.com" % address.rsplit(".", 1)[1]
 
 
-def config_text(place, values, folders, io):
+def config_text(place, values, folders, io, limits=""):
+    """`limits`: [[policy.limit]] tables of the one policy."""
     tls = values["upstream_tls"]
     base_url = ("https://localhost:%d/v1" if tls else "http://127.0.0.1:%d/v1") % values["upstream"]
     peers = "".join('\n[[peer]]\naddress = "%s"\nuser = "%s"\n' % (a, user_of(a)) for a in CLIENTS)
@@ -61,10 +62,10 @@ def config_text(place, values, folders, io):
         ca_file='ca_file = "%s"\n' % values["certificate"] if tls else "",
         key_file=place.write("provider.key", values["key"] + "\n", secret=True),
         prices=place.write("prices.json", json.dumps(PRICES, indent=2) + "\n"),
-        members=", ".join('"%s"' % user_of(a) for a in CLIENTS), peers=peers)
+        members=", ".join('"%s"' % user_of(a) for a in CLIENTS), peers=peers) + limits
 
 
-def command(place, values):
+def command(place, values, daemon=None, limits=""):
     """Each run starts with an empty ledger, so that a long run is not slower than a short one."""
     folders = {}
     for name in ("state", "run"):
@@ -72,6 +73,6 @@ def command(place, values):
         shutil.rmtree(folders[name], ignore_errors=True)
         os.makedirs(folders[name], mode=0o700)
     config = place.write(values["name"] + ".toml",
-                         config_text(place, values, folders, values["io"]))
+                         config_text(place, values, folders, values["io"], limits))
     # The peers write no access log here, so neither do we.
-    return [place.daemon(), "--config", config, "--log-level", "warn"]
+    return [daemon or place.daemon(), "--config", config, "--log-level", "warn"]

@@ -30,25 +30,38 @@ def toml_table(header, values):
     return "\n".join([header, *lines, ""])
 
 
-def gateway_config(gateway, limits, provider, tunnel_of, engineering_models=("gpt-5*", "gpt-6*")):
-    """`tunnel_of`: client → interface in the gateway."""
+def default_policies(engineering_models=("gpt-5*", "gpt-6*"), **engineering):
+    """The two policies of a lab; further keys are the first one's."""
+    return [{"name": "engineering-codex", "groups": ["engineering"],
+             "models": list(engineering_models), **engineering},
+            {"name": "contractors-codex", "groups": ["contractors"], "models": [CONTRACTOR_MODEL]}]
+
+
+def policy_tables(policy):
+    """One [[policy]]; its `limits` are tables of their own."""
+    settings = {key: value for key, value in policy.items() if key != "limits"}
+    return [toml_table("[[policy]]", settings),
+            *(toml_table("[[policy.limit]]", limit) for limit in policy.get("limits", ()))]
+
+
+def gateway_config(gateway, limits, provider, tunnel_of, policies=None, groups=None):
+    """`tunnel_of`: client → interface in the gateway. `groups`: name → clients."""
+    groups = groups or {"engineering": ["alice"], "contractors": ["bob"]}
     parts = [toml_table("[gateway]", gateway)]
     if limits:
         parts.append(toml_table("[limits]", limits))
     parts.append(toml_table("[[provider]]", provider))
-    for group, member in (("engineering", "alice"), ("contractors", "bob")):
-        parts.append(toml_table("[[group]]", {"name": group, "members": [USERS[member]["user"]]}))
+    for group, members in groups.items():
+        parts.append(toml_table("[[group]]", {"name": group, "members": [
+            USERS[member]["user"] for member in members]}))
     for name, who in USERS.items():
         if who["user"] is None:
             continue
         for address in (who["address"], who["address6"]):
             parts.append(toml_table("[[peer]]", {"address": address, "user": who["user"],
                                                  "tunnel": tunnel_of[name]}))
-    for policy, group, models in (
-            ("engineering-codex", "engineering", list(engineering_models)),
-            ("contractors-codex", "contractors", [CONTRACTOR_MODEL])):
-        parts.append(toml_table("[[policy]]", {"name": policy, "groups": [group],
-                                               "provider": provider["name"], "models": models}))
+    for policy in policies or default_policies():
+        parts += policy_tables({"provider": provider["name"], **policy})
     return "\n".join(parts)
 
 

@@ -14,6 +14,7 @@ import urllib.parse
 from tollgate_lab import net, tunnel
 from tollgate_lab.codex import codex_folder
 from tollgate_lab.config import (CONTACT, GATEWAY, GATEWAY6, USERS, codex_config, gateway_config)
+from tollgate_lab.gate import Gate
 from tollgate_lab.pki import Authority
 from tollgate_lab.process import Service, is_executable, wait_until
 
@@ -53,7 +54,8 @@ class Lab:
 
     def __init__(self, build=None, tunnel_kind="veth", provider_url=None, provider_key=None,
                  workers=2, io="io_uring", steering="bpf", plain_http=False, limits=None,
-                 gateway=True, state_size=None, provider_certificate_for=PROVIDER_NAME):
+                 gateway=True, state_size=None, provider_certificate_for=PROVIDER_NAME,
+                 policies=None, groups=None):
         self.build = pathlib.Path(build) if build else default_build()
         self.tunnel_kind = tunnel_kind
         self.provider_url = provider_url
@@ -61,6 +63,7 @@ class Lab:
         self.settings = {"workers": workers, "io": io, "steering": steering,
                          "plain_http": plain_http}
         self.limits = limits or {}
+        self.rules = {"policies": policies, "groups": groups}
         self.with_gateway = gateway
         self.state_size = state_size
         self.provider_certificate_for = provider_certificate_for
@@ -89,7 +92,6 @@ class Lab:
         self.stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self.folder.chmod(0o755)
         if self.with_gateway:
-            self.tollgated = find_program(self.build, "tollgated")
             self.tollgate = find_program(self.build, "tollgate")
         self._make_network()
         self._make_secrets()
@@ -217,6 +219,9 @@ class Lab:
         finally:
             self.mock_control.unlink()
 
+    def gate(self, name=None):
+        return Gate(self.folder, name or secrets.token_hex(4))
+
     def _start_relay(self):
         url = urllib.parse.urlsplit(self.provider_url)
         relay = Service("relay", ["/usr/bin/python3", str(HERE / "relay.py"),
@@ -248,7 +253,7 @@ class Lab:
         table["keys"] = [{"name": "main", "file": str(self.key_file)}]
         return table
 
-    def write_config(self, provider=None, text=None, **policy):
+    def write_config(self, provider=None, text=None, **rules):
         self.config = self.folder / "tollgate.toml"
         gateway = {"listen": [f"{GATEWAY}:{self.port}", f"[{GATEWAY6}]:{self.port}"],
                    "tunnels": sorted(set(self.tunnel_of.values())),
@@ -258,16 +263,20 @@ class Lab:
                    "bpffs": str(self.bpffs), **self.settings}
         self.config.write_text(text if text is not None else gateway_config(
             gateway, self.limits, {**self.provider_table(), **(provider or {})}, self.tunnel_of,
-            **policy))
+            **{**self.rules, **rules}))
         os.chown(self.config, 0, UNPRIVILEGED_ID)
 
-    def start_daemon(self):
+    def spawn_daemon(self, program="tollgated", env=None):
         kept = {name: value for name, value in os.environ.items()
                 if name.endswith("SAN_OPTIONS")}
-        self.daemon = Service("tollgated", net.entering(self.gateway, str(self.tollgated),
-                                                        "--config", str(self.config)),
-                              self.folder / "tollgated.log", env={"PATH": "/usr/bin:/bin", **kept})
+        command = [str(find_program(self.build, program)), "--config", str(self.config)]
+        self.daemon = Service("tollgated", net.entering(self.gateway, *command),
+                              self.folder / "tollgated.log",
+                              env={"PATH": "/usr/bin:/bin", **kept, **(env or {})})
         self.stack.callback(self.daemon.stop)
+
+    def start_daemon(self, program="tollgated", env=None):
+        self.spawn_daemon(program, env)
         wait_until(self._ready, "tollgated", seconds=60, service=self.daemon)
 
     def _ready(self):
@@ -286,6 +295,13 @@ class Lab:
     def restart_daemon(self):
         self.daemon.stop(60)
         self.start_daemon()
+
+    def change_rules(self, **rules):
+        """Policies or groups that stay, also through later changes; the running daemon has them."""
+        self.rules.update(rules)
+        self.write_config()
+        done = self.ctl("reload", check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def reload(self):
         """True when the daemon took the new configuration."""
@@ -311,6 +327,21 @@ class Lab:
         lines = self.ctl("usage", "records", "--json").stdout.splitlines()
         records = [json.loads(line) for line in lines if line.strip()]
         return [r for r in records if all(r.get(k) == v for k, v in fields.items())]
+
+    def limits_of(self, user=None, **fields):
+        """Rows of `tollgate limits` whose fields have these values."""
+        words = ["limits", *([user] if user else []), "--json"]
+        rows = json.loads(self.ctl(*words).stdout)["limits"]
+        return [r for r in rows if all(r.get(k) == v for k, v in fields.items())]
+
+    def the_limit(self, user=None, **fields):
+        rows = self.limits_of(user, **fields)
+        assert len(rows) == 1, f"{len(rows)} limits with {fields}: {rows}"
+        return rows[0]
+
+    def held(self):
+        """What is held against any limit, in whatever units; 0 when nothing runs."""
+        return sum(row["held"] for row in self.limits_of())
 
     # Clients
 

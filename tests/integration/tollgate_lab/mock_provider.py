@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import signal
 import socket
 import ssl
@@ -22,6 +23,7 @@ import time
 if __package__ in (None, ""):
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from tollgate_lab import scenario as scenarios  # noqa: E402
+from tollgate_lab.gate import Gate  # noqa: E402
 
 HEAD_BYTES_MAX = 1 << 20
 LINGER_S = 5
@@ -144,6 +146,7 @@ class Exchange:
             return await self._http_error(chosen)
         answer = scenarios.Answer(chosen, body, self.mock.next_number())
         self.record["response_id"] = answer.id
+        await self._pass_gate(chosen)
         self.record["tier"] = answer.tier
         if not body.get("stream"):
             output = [answer.message("".join(answer.text()), "completed")]
@@ -154,10 +157,12 @@ class Exchange:
     async def _stream(self, chosen, answer):
         head = ["HTTP/1.1 200 OK", "Content-Type: text/event-stream", "Transfer-Encoding: chunked",
                 f"x-request-id: req_{answer.id}"]
+        head += [f"{name}: {value}" for name, value in chosen.get("headers", {}).items()]
         if chosen.get("header_bytes"):
             head.append("x-mock-large: " + "h" * chosen["header_bytes"])
         head += [f"x-mock-{n}: v" for n in range(chosen.get("header_count", 0))]
         await self._write(("\r\n".join(head) + "\r\n\r\n").encode())
+        await self._pass_gate(chosen, 0)
         kind = chosen.get("kind", "text")
         breaks = kind in ("reset", "stall", "no_terminal")
         sent = 0
@@ -172,8 +177,13 @@ class Exchange:
             self.record["events"] = sent
             if chosen.get("pace_ms"):
                 await asyncio.sleep(chosen["pace_ms"] / 1000)
+            await self._pass_gate(chosen, sent)
         await self._write(b"0\r\n\r\n")
         self.record["ended"] = "complete"
+
+    async def _pass_gate(self, chosen, sent=None):
+        if "gate" in chosen and chosen.get("gate_after") == sent:
+            await Gate(self.mock.folder, chosen["gate"]).passed()
 
     async def _break(self, kind):
         self.record["ended"] = kind
@@ -229,12 +239,14 @@ class Mock:
         self.key = key
         self._log = open(log_path, "a", buffering=1, encoding="utf-8")
         self._control_path = control_path
+        self.folder = os.path.dirname(log_path)
         self._connections = 0
         self._answers = 0
+        self._run = secrets.token_hex(3)  # a mock that was restarted repeats no response's id
 
     def next_number(self):
         self._answers += 1
-        return self._answers
+        return f"{self._run}_{self._answers}"
 
     def control(self):
         """The scenario for requests that name none; read anew each time, so tests just write it."""

@@ -7,6 +7,7 @@ Commands enter a namespace with nsenter and not with `ip netns exec`, which woul
 import contextlib
 import ctypes
 import os
+import signal
 import socket
 import subprocess
 
@@ -81,4 +82,9 @@ def add_route(namespace, target, device, source=None):
 
 
 def remove_namespace(name):
+    """With the processes that were left behind in it: the interactive client starts a service."""
+    pids = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False)
+    for pid in pids.stdout.split():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
     subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)

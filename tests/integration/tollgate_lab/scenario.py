@@ -7,6 +7,8 @@ Keys of a scenario, all optional:
   terminal_bytes  the terminal event is padded to at least this size
   pace_ms         pause between two events
   after           events that go out before a reset, a stall or a silent end (default 3)
+  gate            name of a gate (Lab.gate) at which the answer waits until a test opens it
+  gate_after      events that go out before the gate (default: none, not even the head)
   split           "bytes": one write a byte; N: writes of N bytes
   usage           {"input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens"}; null: none
   status, body    of an http_error; "{authorization}" in the body echoes what the client sent
@@ -14,6 +16,7 @@ Keys of a scenario, all optional:
   reason          of an incomplete one
   cmd             what a tool turn makes the client run
   model           the model that the answer names (default: the asked one)
+  headers         {name: value}: more response headers
   header_bytes    one more response header of this size
   header_count    this many more response headers
   early           answer (http_error) before the body is read

@@ -27,20 +27,47 @@ class FakeService : public Service {
                  const std::function<bool(const ringbuf::UsageRecord&)>& visit) override {
     for (const auto& record : all_records) {
       if (record.started_unix_ms < query.since_unix_ms) continue;
+      if (query.outcome && record.outcome != *query.outcome) continue;
       if (!visit(record)) break;
     }
     return {};
   }
-  Result<nlohmann::json> explain(const std::string& user, const std::string& model) override {
+  Result<nlohmann::json> explain(const std::string& user, const std::string& model,
+                                 uint64_t body_bytes) override {
     if (user == "nobody")
       return Error{Fault::config, 0, "explain nobody: no such user", "see peers"};
-    return nlohmann::json{{"user", user},
-                          {"model", model},
-                          {"allowed", true},
-                          {"policy", "office"},
-                          {"provider", "main"},
-                          {"groups", {"eng"}},
-                          {"steps", {{{"subject", "model"}, {"passed", true}, {"reason", "ok"}}}}};
+    nlohmann::json answer = {
+        {"user", user},
+        {"model", model},
+        {"allowed", true},
+        {"policy", "office"},
+        {"provider", "main"},
+        {"groups", {"eng"}},
+        {"steps", {{{"subject", "model"}, {"passed", true}, {"reason", "ok"}}}}};
+    answer.update(explained);
+    if (answer.contains("hold")) answer["hold"]["body_bytes"] = body_bytes;
+    return answer;
+  }
+  Result<nlohmann::json> limits(const std::string& user) override {
+    limits_asked.push_back(user);
+    return limits_answer;
+  }
+  Result<nlohmann::json> adjustments() override { return adjustments_answer; }
+  Result<nlohmann::json> grant(const GrantRequest& grant, uint32_t uid) override {
+    if (grant.subject == "nobody") {
+      return Error{Fault::config, 0, "grant nobody: no such user", "see `tollgate peers`"};
+    }
+    grants.emplace_back(grant, uid);
+    return nlohmann::json{{"id", 7},
+                          {"scope", grant.scope},
+                          {"subject", grant.subject},
+                          {"unit", grant.unit},
+                          {"amount", grant.amount},
+                          {"until_unix_s", 1'795'320'000}};
+  }
+  Result<nlohmann::json> reset(const ResetRequest& reset, uint32_t uid) override {
+    resets.emplace_back(reset, uid);
+    return nlohmann::json{{"id", 8}, {"scope", reset.scope}, {"subject", reset.subject}};
   }
   Result<nlohmann::json> reload() override {
     ++reloads;
@@ -50,6 +77,13 @@ class FakeService : public Service {
   nlohmann::json status_answer = {{"version", "0.1.0"}, {"healthy", true}};
   nlohmann::json peers_answer = nlohmann::json::array();
   nlohmann::json sessions_answer = nlohmann::json::array();
+  nlohmann::json explained = nlohmann::json::object();  // more of the answer of explain
+  nlohmann::json limits_answer = {{"limits", nlohmann::json::array()},
+                                  {"estimates", nlohmann::json::array()}};
+  nlohmann::json adjustments_answer = nlohmann::json::array();
+  std::vector<std::string> limits_asked;
+  std::vector<std::pair<GrantRequest, uint32_t>> grants;
+  std::vector<std::pair<ResetRequest, uint32_t>> resets;
   std::vector<ledger::UsageRow> rows;
   std::vector<ledger::UsageRow> group_rows;
   std::vector<ringbuf::UsageRecord> all_records;

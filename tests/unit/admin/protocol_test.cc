@@ -21,6 +21,26 @@ TEST(ParseRequest, AcceptsWhatAVerbTakesAndRefusesItsNeighbour) {
        nullptr},
       {"records", R"({"v":1,"verb":"records","args":{"since_unix_ms":0}})", nullptr},
       {"explain", R"({"v":1,"verb":"explain","args":{"user":"a"}})", nullptr},
+      {"known outcome", R"({"v":1,"verb":"records","args":{"outcome":"client_abort"}})", nullptr},
+      {"usage of an outcome", R"({"v":1,"verb":"usage","args":{"outcome":"refused"}})", nullptr},
+      {"unknown outcome", R"({"v":1,"verb":"records","args":{"outcome":"aborted"}})",
+       "bad_request"},
+      {"outcome of another kind", R"({"v":1,"verb":"records","args":{"outcome":4}})",
+       "bad_request"},
+      {"outcome of a tail", R"({"v":1,"verb":"tail","args":{"outcome":"refused"}})", "bad_request"},
+      {"smallest body", R"({"v":1,"verb":"explain","args":{"user":"a","body_bytes":1}})", nullptr},
+      {"empty body", R"({"v":1,"verb":"explain","args":{"user":"a","body_bytes":0}})",
+       "bad_request"},
+      {"body too large", R"({"v":1,"verb":"explain","args":{"user":"a","body_bytes":1000000001}})",
+       "bad_request"},
+      {"body as text", R"({"v":1,"verb":"explain","args":{"user":"a","body_bytes":"1"}})",
+       "bad_request"},
+      {"everyone's limits", R"({"v":1,"verb":"limits"})", nullptr},
+      {"limits of a user", R"({"v":1,"verb":"limits","args":{"user":"a"}})", nullptr},
+      {"limits of a group", R"({"v":1,"verb":"limits","args":{"group":"a"}})", "bad_request"},
+      {"adjustments", R"({"v":1,"verb":"adjustments"})", nullptr},
+      {"adjustments with a filter", R"({"v":1,"verb":"adjustments","args":{"user":"a"}})",
+       "bad_request"},
       {"empty", "", "bad_request"},
       {"no JSON", "status", "bad_request"},
       {"an array", "[1]", "bad_request"},
@@ -67,6 +87,100 @@ TEST(ParseRequest, AcceptsWhatAVerbTakesAndRefusesItsNeighbour) {
     } else {
       ASSERT_NE(failure, nullptr) << test.description;
       EXPECT_EQ(to_string(failure->code), test.refused_with) << test.description;
+    }
+  }
+}
+
+// A whole grant or reset whose arguments are then changed one at a time.
+TEST(ParseRequest, ChecksEachArgumentOfAChange) {
+  using nlohmann::json;
+  const json grant = {{"scope", "user"},   {"subject", "alice"}, {"unit", "usd"},
+                      {"amount", "10.00"}, {"for_s", 86'400},    {"reason", "demo"}};
+  const json reset = {{"scope", "group"}, {"subject", "eng"}, {"reason", "demo"}};
+  struct Case {
+    const char* description;
+    Verb verb;
+    json change;  // null takes the argument away
+    bool accepted;
+  };
+  const Case cases[] = {
+      {"whole grant", Verb::grant, json::object(), true},
+      {"no reason", Verb::grant, {{"reason", nullptr}}, true},
+      {"no scope", Verb::grant, {{"scope", nullptr}}, false},
+      {"no subject", Verb::grant, {{"subject", nullptr}}, false},
+      {"no unit", Verb::grant, {{"unit", nullptr}}, false},
+      {"no amount", Verb::grant, {{"amount", nullptr}}, false},
+      {"no time", Verb::grant, {{"for_s", nullptr}}, false},
+      {"group", Verb::grant, {{"scope", "group"}}, true},
+      {"unknown scope", Verb::grant, {{"scope", "policy"}}, false},
+      {"concurrent has no window to grant in", Verb::grant, {{"unit", "concurrent"}}, false},
+      {"smallest money", Verb::grant, {{"amount", "0.000000001"}}, true},
+      {"no money", Verb::grant, {{"amount", "0"}}, false},
+      {"money finer than counted", Verb::grant, {{"amount", "0.0000000001"}}, false},
+      {"negative money", Verb::grant, {{"amount", "-1"}}, false},
+      {"money as a number", Verb::grant, {{"amount", 10}}, false},
+      {"most money", Verb::grant, {{"amount", "1000000"}}, true},
+      {"too much money", Verb::grant, {{"amount", "1000000.01"}}, false},
+      {"tokens", Verb::grant, {{"unit", "tokens"}, {"amount", "100000"}}, true},
+      {"parts of tokens", Verb::grant, {{"unit", "tokens"}, {"amount", "1.5"}}, false},
+      {"signed tokens", Verb::grant, {{"unit", "tokens"}, {"amount", "+5"}}, false},
+      {"tokens with a rest", Verb::grant, {{"unit", "tokens"}, {"amount", "5k"}}, false},
+      {"tokens over 63 bits",
+       Verb::grant,
+       {{"unit", "tokens"}, {"amount", "9223372036854775808"}},
+       false},
+      {"requests", Verb::grant, {{"unit", "requests"}, {"amount", "1"}}, true},
+      {"no requests", Verb::grant, {{"unit", "requests"}, {"amount", "0"}}, false},
+      {"shortest time", Verb::grant, {{"for_s", 1}}, true},
+      {"no length", Verb::grant, {{"for_s", 0}}, false},
+      {"31 days", Verb::grant, {{"for_s", 31 * 86'400}}, true},
+      {"a second more", Verb::grant, {{"for_s", 31 * 86'400 + 1}}, false},
+      {"time as text", Verb::grant, {{"for_s", "24h"}}, false},
+      {"reason with a line break", Verb::grant, {{"reason", "a\nb"}}, false},
+      {"reason beyond ASCII", Verb::grant, {{"reason", "f\u00fcr"}}, true},
+      {"subject with a control character", Verb::grant, {{"subject", "a\x1b"}}, false},
+      {"argument of usage", Verb::grant, {{"user", "alice"}}, false},
+      {"whole reset", Verb::reset, json::object(), true},
+      {"reset without a reason", Verb::reset, {{"reason", nullptr}}, true},
+      {"reset of nobody", Verb::reset, {{"subject", nullptr}}, false},
+      {"reset without a scope", Verb::reset, {{"scope", nullptr}}, false},
+      {"reset of an amount", Verb::reset, {{"amount", "1"}}, false},
+  };
+  for (const Case& test : cases) {
+    json args = test.verb == Verb::grant ? grant : reset;
+    args.merge_patch(test.change);
+    const ParsedRequest parsed = parse_request(request_line(test.verb, args));
+    const Failure* failure = std::get_if<Failure>(&parsed.outcome);
+    EXPECT_EQ(failure == nullptr, test.accepted)
+        << test.description << (failure ? ": " + failure->text : "");
+  }
+}
+
+TEST(ParseRequest, ReadsAmountsInTheirUnit) {
+  const auto amount_of = [](const char* unit, const char* amount) {
+    const nlohmann::json args = {
+        {"scope", "user"}, {"subject", "a"}, {"unit", unit}, {"amount", amount}, {"for_s", 1}};
+    return std::get<Request>(parse_request(request_line(Verb::grant, args)).outcome).amount;
+  };
+  EXPECT_EQ(amount_of("usd", "12.40"), 12'400'000'000);
+  EXPECT_EQ(amount_of("tokens", "12"), 12);
+}
+
+TEST(ParseRequest, UnknownOutcomeIsAnsweredWithTheKnownOnes) {
+  const auto parsed = parse_request(R"({"v":1,"verb":"records","args":{"outcome":"x"}})");
+  const Failure& failure = std::get<Failure>(parsed.outcome);
+  EXPECT_TRUE(failure.hint.starts_with("one of completed, failed, ")) << failure.hint;
+}
+
+TEST(Verbs, OnlyThoseThatChangeSomethingAreForAdministrators) {
+  for (int i = 0; i <= static_cast<int>(Verb::version); ++i) {
+    const auto verb = static_cast<Verb>(i);
+    EXPECT_EQ(changes(verb), verb == Verb::grant || verb == Verb::reset || verb == Verb::reload)
+        << to_string(verb);
+    const auto line = std::string(R"({"v":1,"verb":")") + std::string(to_string(verb)) + "\"}";
+    const auto parsed = parse_request(line);
+    if (const auto* request = std::get_if<Request>(&parsed.outcome)) {
+      EXPECT_EQ(request->verb, verb) << to_string(verb);
     }
   }
 }

@@ -241,6 +241,58 @@ TEST_F(AdminServer, ReloadIsAudited) {
   EXPECT_EQ(audit_, std::vector<std::string>{std::to_string(::geteuid()) + " reload: done"});
 }
 
+TEST_F(AdminServer, GrantAndResetReachTheServiceAndTheAuditLogWithTheUid) {
+  const UniqueFd client = connect_here();
+  const std::string uid = std::to_string(::geteuid());
+  EXPECT_NE(ask(client, R"({"v":1,"verb":"grant","args":{"scope":"user","subject":"alice",)"
+                        R"("unit":"usd","amount":"10","for_s":3600,"reason":"\"demo\" day"}})")
+                .find("\"until_unix_s\":1795320000"),
+            std::string::npos);
+  ASSERT_EQ(service_.grants.size(), 1u);
+  EXPECT_EQ(service_.grants[0].first.amount, 10'000'000'000);
+  EXPECT_EQ(service_.grants[0].first.for_s, 3'600);
+  EXPECT_EQ(service_.grants[0].second, ::geteuid());
+  EXPECT_NE(ask(client, R"({"v":1,"verb":"grant","args":{"scope":"user","subject":"nobody",)"
+                        R"("unit":"tokens","amount":"5","for_s":1}})")
+                .find("see `tollgate peers`"),
+            std::string::npos);
+  EXPECT_NE(ask(client, R"({"v":1,"verb":"reset","args":{"scope":"group","subject":"eng"}})")
+                .find("\"id\":8"),
+            std::string::npos);
+  EXPECT_EQ(service_.resets.at(0).first.subject, "eng");
+  EXPECT_EQ(audit_,
+            (std::vector<std::string>{
+                uid + " grant 10.00 usd to user alice for 3600 s, reason ''demo' day': done",
+                uid + " grant 5 tokens to user nobody for 1 s: grant nobody: no such user",
+                uid + " reset group eng: done"}));
+}
+
+TEST_F(AdminServer, OutcomeReachesTheLedger) {
+  const UniqueFd client = connect_here();
+  ask(client, R"({"v":1,"verb":"usage","args":{"outcome":"cut"}})");
+  ask(client, R"({"v":1,"verb":"usage"})");
+  ASSERT_EQ(service_.asked.size(), 2u);
+  EXPECT_EQ(service_.asked[0].outcome, ringbuf::Outcome::cut);
+  EXPECT_EQ(service_.asked[1].outcome, std::nullopt);
+}
+
+TEST_F(AdminServer, RecordsCarryTheirHold) {
+  auto record = record_at(1, 1);
+  record.hold_input_tokens = 11'000;
+  record.hold_output_tokens = 1'850;
+  record.hold_cost = {280'000'000};
+  record.tool_calls = 2;
+  record.settled_unix_ms = 5;
+  record.settled_window_ms = 6;
+  const nlohmann::json written = to_json(record);
+  EXPECT_EQ(written["hold_input_tokens"], 11'000);
+  EXPECT_EQ(written["hold_output_tokens"], 1'850);
+  EXPECT_EQ(written["hold_cost_nano_usd"], 280'000'000);
+  EXPECT_EQ(written["tool_calls"], 2);
+  EXPECT_EQ(written["settled_unix_ms"], 5);
+  EXPECT_EQ(written["settled_window_ms"], 6);
+}
+
 TEST_F(AdminServer, RolesFollowUidAndSupplementaryGroups) {
   if (::geteuid() != 0) GTEST_SKIP() << "connecting as another uid needs root";
   struct Case {
@@ -252,6 +304,7 @@ TEST_F(AdminServer, RolesFollowUidAndSupplementaryGroups) {
   const gid_t admin = ::getgrnam("daemon")->gr_gid;
   const gid_t viewer = ::getgrnam("bin")->gr_gid;
   const Case cases[] = {{"viewer reads", viewer, "status", "\"ok\":true"},
+                        {"viewer reads limits", viewer, "limits", "\"ok\":true"},
                         {"viewer changes nothing", viewer, "reload", "forbidden"},
                         {"admin changes", admin, "reload", "\"ok\":true"},
                         {"stranger is told so", 65534, "status", "forbidden"}};

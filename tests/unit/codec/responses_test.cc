@@ -12,6 +12,13 @@ InspectResult inspect(std::string json) {
   return inspector.inspect(std::as_bytes(std::span(json)).first(size));
 }
 
+std::string tools(int kinds) {
+  std::string list = "[";
+  for (int i = 0; i < kinds; ++i)
+    list += (i == 0 ? "" : ",") + (R"({"type":"t)" + std::to_string(i)) + "\"}";
+  return list + "]";
+}
+
 TEST(BodyInspector, AcceptsOrRefusesBodies) {
   using enum BodyFault;
   const std::string deep_ok =
@@ -65,6 +72,12 @@ TEST(BodyInspector, AcceptsOrRefusesBodies) {
       {"limit is negative", R"({"model":"m","max_output_tokens":-1})", malformed},
       {"limit is a fraction", R"({"model":"m","max_output_tokens":10.0})", malformed},
       {"limit has an exponent", R"({"model":"m","max_output_tokens":1e3})", malformed},
+      {"call limit is null", R"({"model":"m","max_tool_calls":null})", none},
+      {"call limit is a string", R"({"model":"m","max_tool_calls":"1"})", malformed},
+      {"tool type without a name", R"({"model":"m","tools":[{"type":""}]})", malformed},
+      {"tool type with a control byte", R"({"model":"m","tools":[{"type":"a\n"}]})", malformed},
+      {"as many kinds of tools as may be", R"({"model":"m","tools":)" + tools(64) + "}", none},
+      {"one more", R"({"model":"m","tools":)" + tools(65) + "}", malformed},
   };
   for (const auto& c : cases) {
     const InspectResult result = inspect(c.json);
@@ -73,15 +86,121 @@ TEST(BodyInspector, AcceptsOrRefusesBodies) {
 }
 
 TEST(BodyInspector, ReadsTheFacts) {
-  const InspectResult result =
-      inspect(R"({"model":"gpt-5.5","stream":true,"background":false,"service_tier":"priority",)"
-              R"("max_output_tokens":4096,"input":[{"role":"developer"}],"store":false})");
+  const InspectResult result = inspect(
+      R"({"model":"gpt-5.5","stream":true,"background":false,"service_tier":"priority",)"
+      R"("max_output_tokens":4096,"max_tool_calls":3,"input":[{"role":"developer"}],"store":false})");
   ASSERT_EQ(result.fault, BodyFault::none) << result.detail;
   EXPECT_EQ(result.facts.model, "gpt-5.5");
   EXPECT_TRUE(result.facts.stream);
   EXPECT_FALSE(result.facts.background);
   EXPECT_EQ(result.facts.service_tier, "priority");
   EXPECT_EQ(result.facts.max_output_tokens, 4096u);
+  EXPECT_EQ(result.facts.max_tool_calls, 3u);
+  EXPECT_TRUE(result.facts.hosted_tools.empty());
+  EXPECT_FALSE(result.facts.refers_elsewhere);
+}
+
+TEST(BodyInspector, NamesHostedTools) {
+  using Names = std::vector<std::string>;
+  const struct {
+    const char* description;
+    std::string fields;
+    Names hosted;
+  } cases[] = {
+      {"none", R"("input":"hi")", {}},
+      {"empty", R"("tools":[])", {}},
+      {"null", R"("tools":null)", {}},
+      {"the client's",
+       R"("tools":[{"type":"function","name":"web_search"},{"type":"custom"},{"type":"shell"},)"
+       R"({"type":"local_shell"},{"type":"apply_patch"},{"type":"namespace"},)"
+       R"({"type":"tool_search"},{"type":"computer"},{"type":"computer_use_preview"}])",
+       {}},
+      {"hosted ones, once and in order",
+       R"("tools":[{"type":"web_search"},{"type":"function"},{"type":"file_search"},)"
+       R"({"type":"web_search","filters":{}},{"type":"mcp"},{"type":"image_generation"}])",
+       {"web_search", "file_search", "mcp", "image_generation"}},
+      {"dated",
+       R"("tools":[{"type":"web_search_preview_2025_03_11"}])",
+       {"web_search_preview_2025_03_11"}},
+      {"unknown ones are hosted", R"("tools":[{"type":"functions"}])", {"functions"}},
+      {"spelt with escapes", R"("tools":[{"t\u0079pe":"web\u005fsearch"}])", {"web_search"}},
+      {"of two types the hosted one",
+       R"("tools":[{"type":"web_search","type":"function"}])",
+       {"web_search"}},
+      {"of two types the hosted one, last",
+       R"("tools":[{"type":"function","type":"mcp"}])",
+       {"mcp"}},
+      {"shell here", R"("tools":[{"type":"shell","environment":{"type":"local"}}])", {}},
+      {"shell there",
+       R"("tools":[{"type":"shell","environment":{"type":"container_auto"}}])",
+       {"shell"}},
+      {"no tool has the type", R"("tools":[{"name":"web_search"},"web_search",["mcp"]])", {}},
+      {"nested types are none",
+       R"("tools":[{"type":"function","parameters":{"type":"object","p":[{"type":"mcp"}]}}])",
+       {}},
+      {"of an input item",
+       R"("input":[{"type":"additional_tools","role":"developer",)"
+       R"("tools":[{"type":"function"},{"type":"web_search"}]}],"tools":[{"type":"mcp"}])",
+       {"web_search", "mcp"}},
+      {"of any input item",
+       R"("input":[{"type":"x","tools":[{"type":"web_search"}]}])",
+       {"web_search"}},
+      {"not deeper in an item",
+       R"("input":[{"type":"message","content":[{"tools":[{"type":"web_search"}]}]}])",
+       {}},
+      {"not of a string", R"("input":"{\"tools\":[{\"type\":\"web_search\"}]}")", {}},
+  };
+  for (const auto& c : cases) {
+    const InspectResult result = inspect(R"({"model":"m",)" + c.fields + "}");
+    EXPECT_EQ(result.fault, BodyFault::none) << c.description << ": " << result.detail;
+    EXPECT_EQ(result.facts.hosted_tools, c.hosted) << c.description;
+  }
+}
+
+TEST(BodyInspector, SeesWhatRefersElsewhere) {
+  const std::string message = R"("input":[{"type":"message","role":"user","content":[)";
+  const struct {
+    const char* description;
+    std::string fields;
+    bool elsewhere;
+  } cases[] = {
+      {"text", message + R"({"type":"input_text","text":"file_id"}]}])", false},
+      {"plain string", R"("input":"item_reference")", false},
+      {"nulls", R"("previous_response_id":null,"conversation":null,"prompt":null)", false},
+      {"previous response", R"("previous_response_id":"resp_1")", true},
+      {"conversation by name", R"("conversation":"conv_1")", true},
+      {"conversation by object", R"("conversation":{"id":"conv_1"})", true},
+      {"prompt", R"("prompt":{"id":"pmpt_1"})", true},
+      {"nested previous response is none", R"("metadata":{"previous_response_id":"r"})", false},
+      {"item reference", R"("input":[{"type":"item_reference","id":"msg_1"}])", true},
+      {"item reference without a type", R"("input":[{"id":"msg_1"}])", true},
+      {"item reference of no type", R"("input":[{"type":null,"id":"msg_1"}])", true},
+      {"message without a type", R"("input":[{"role":"user","content":"hi"}])", false},
+      {"second of two types", R"("input":[{"type":"message","type":"item_reference"}])", true},
+      {"last of many items",
+       R"("input":[{"role":"user"},{"type":"reasoning"},{"type":"item_reference"}])", true},
+      {"data URL", message + R"({"type":"input_image","image_url":"data:image/png;base64,AA"}]}])",
+       false},
+      {"other URL", message + R"({"type":"input_image","image_url":"https://x/y.png"}]}])", true},
+      {"no URL", message + R"({"type":"input_image","image_url":null,"file_id":null}]}])", false},
+      {"file by id", message + R"({"type":"input_file","file_id":"file_1"}]}])", true},
+      {"image by id", message + R"({"type":"input_image","file_id":"file_1"}]}])", true},
+      {"file by URL", message + R"({"type":"input_file","file_url":"https://x/y.pdf"}]}])", true},
+      {"file in the body", message + R"({"type":"input_file","file_data":"data:,"}]}])", true},
+      {"in a tool's output",
+       R"("input":[{"type":"computer_call_output","output":{"file_id":"file_1"}}])", true},
+      {"spelt with escapes", message + R"({"file\u005fid":"file_1"}]}])", true},
+      {"a tool's parameter of the name",
+       R"("input":[{"type":"additional_tools","tools":[{"type":"function","parameters":)"
+       R"({"properties":{"file_id":{"type":"string"},"file_url":{"default":"x"}}}}]}])",
+       false},
+      {"outside of input", R"("metadata":{"file_id":"file_1"})", false},
+  };
+  for (const auto& c : cases) {
+    const InspectResult result = inspect(R"({"model":"m",)" + c.fields + "}");
+    EXPECT_EQ(result.fault, BodyFault::none) << c.description << ": " << result.detail;
+    EXPECT_EQ(result.facts.refers_elsewhere, c.elsewhere) << c.description;
+  }
 }
 
 TEST(BodyInspector, ServesManyBodiesAndTrims) {
@@ -160,6 +279,36 @@ TEST(Usage, ComesFromEveryEndAndFromAWholeAnswer) {
   EXPECT_FALSE(read_terminal_event(R"({"type":"response.completed","response":{})"));
   EXPECT_EQ(read_response_object(R"({"status":"incomplete"})")->end, ResponseEnd::incomplete);
   EXPECT_FALSE(read_response_object("[]"));
+}
+
+TEST(ToolCalls, CountWhatTheProviderRan) {
+  const std::string output =
+      R"("output":[{"type":"reasoning"},{"type":"web_search_call","status":"completed"},)"
+      R"({"type":"function_call"},{"type":"custom_tool_call"},{"type":"local_shell_call"},)"
+      R"({"type":"shell_call"},{"type":"apply_patch_call"},{"type":"tool_search_call"},)"
+      R"({"type":"computer_call"},{"type":"mcp_call"},{"type":"web_search_call","status":"failed"},)"
+      R"({"type":"web_search_call"},{"type":"_call"},{"type":"mcp_list_tools"},{"type":7},7,)"
+      R"({"type":"message","content":[{"type":"file_search_call"}]}])";
+  const auto answer = read_response_object("{" + output + "}");
+  const auto event =
+      read_terminal_event(R"({"type":"response.incomplete","response":{)" + output + "}}");
+  for (const auto& facts : {answer, event}) {
+    ASSERT_TRUE(facts);
+    ASSERT_EQ(facts->tool_calls.size(), 2u);
+    EXPECT_EQ(facts->tool_calls[0].tool, "web_search");
+    EXPECT_EQ(facts->tool_calls[0].count, 3u);
+    EXPECT_EQ(facts->tool_calls[1].tool, "mcp");
+    EXPECT_EQ(facts->tool_calls[1].count, 1u);
+  }
+}
+
+TEST(ToolCalls, AreNoneWithoutOutput) {
+  for (const char* json : {"{}", R"({"output":null})", R"({"output":[]})", R"({"output":{}})",
+                           R"({"input":[{"type":"web_search_call"}]})"}) {
+    const auto facts = read_response_object(json);
+    ASSERT_TRUE(facts) << json;
+    EXPECT_TRUE(facts->tool_calls.empty()) << json;
+  }
 }
 
 }  // namespace

@@ -64,7 +64,7 @@ int fills_and_recovers(const std::string& folder, Store& store, MakeRoom make_ro
   uint64_t next = 1;
   Status status;
   for (; next < 100'000; ++next) {
-    const UsageRecord record = sample_usage(next);
+    const Entry record = sample_usage(next);
     status = store.append({&record, 1});
     if (!status) break;
   }
@@ -72,7 +72,7 @@ int fills_and_recovers(const std::string& folder, Store& store, MakeRoom make_ro
   const Error error = status.error();
   if (error.hint.find("free space") == error.hint.npos) return complain("no hint", error.text);
   if (error.text.find(folder) == error.text.npos) return complain("no path in", error.text);
-  const UsageRecord record = sample_usage(next);
+  const Entry record = sample_usage(next);
   if (store.append({&record, 1})) return complain("appended to a full disk");
   make_room();
   if (!counts_to(stored(folder), next - 1)) return complain("lost or kept too much");
@@ -124,46 +124,80 @@ TEST(StoreFaults, AFullFileSystemIsReportedAndPasses) {
   EXPECT_EQ(code, 0);
 }
 
-// The child acknowledges by a pipe what append() said is durable; it dies at an arbitrary append.
+// Runs `body(acknowledge)` in a child and kills it once it has acknowledged `kill_after`; what it
+// acknowledged last. The child dies at an arbitrary place of what it does next.
+template <typename Body>
+uint64_t acknowledged_before_kill(uint64_t kill_after, Body body) {
+  int ends[2] = {};
+  TG_ASSERT(::pipe2(ends, O_CLOEXEC) == 0);
+  const UniqueFd in(ends[0]);
+  UniqueFd out(ends[1]);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    body([&](uint64_t n) { return ::write(out.get(), &n, sizeof n) == sizeof n; });
+    ::_exit(1);
+  }
+  out.reset();
+  uint64_t acknowledged = 0;
+  while (acknowledged < kill_after)
+    TG_ASSERT(::read(in.get(), &acknowledged, sizeof acknowledged) == 8);
+  TG_ASSERT(::kill(child, SIGKILL) == 0);
+  uint64_t late = 0;
+  while (::read(in.get(), &late, sizeof late) == 8)
+    acknowledged = late;
+  int status = 0;
+  TG_ASSERT(::waitpid(child, &status, 0) == child && WIFSIGNALED(status));
+  return acknowledged;
+}
+
 TEST(StoreFaults, AKilledProcessLosesNothingItAcknowledged) {
   for (const uint64_t kill_after : {1u, 2u, 50u, 333u}) {
     const ScratchFolder folder;
-    int ends[2] = {};
-    ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
-    UniqueFd in(ends[0]);
-    UniqueFd out(ends[1]);
-    const pid_t child = ::fork();
-    if (child == 0) {
+    const uint64_t acknowledged = acknowledged_before_kill(kill_after, [&](auto acknowledge) {
       auto store = open_sqlite_store(folder.path());
       for (uint64_t n = 1; store; ++n) {
-        const UsageRecord record = sample_usage(n);
-        if (!(*store)->append({&record, 1})) break;
-        if (::write(out.get(), &n, sizeof n) != sizeof n) break;
+        const Entry record = sample_usage(n);
+        if (!(*store)->append({&record, 1}) || !acknowledge(n)) return;
       }
-      ::_exit(1);
-    }
-    out.reset();
-    uint64_t acknowledged = 0;
-    while (acknowledged < kill_after) {
-      ASSERT_EQ(::read(in.get(), &acknowledged, sizeof acknowledged), 8);
-    }
-    ASSERT_EQ(::kill(child, SIGKILL), 0);
-    uint64_t late = 0;
-    while (::read(in.get(), &late, sizeof late) == 8)
-      acknowledged = late;
-    int status = 0;
-    ASSERT_EQ(::waitpid(child, &status, 0), child);
-    ASSERT_TRUE(WIFSIGNALED(status));
-
+    });
     auto store = open_sqlite_store(folder.path());
     ASSERT_TRUE(store) << store.error().text;
     const auto serials = stored(folder.path());
     // The one in flight may have become durable before it could be acknowledged.
     EXPECT_TRUE(counts_to(serials, acknowledged) || counts_to(serials, acknowledged + 1))
         << acknowledged << " acknowledged, " << serials.size() << " stored";
-    const UsageRecord again = sample_usage(acknowledged + 1);
+    const Entry again = sample_usage(acknowledged + 1);
     ASSERT_TRUE((*store)->append({&again, 1}));
     EXPECT_TRUE(counts_to(stored(folder.path()), acknowledged + 1)) << "settled again at start";
+  }
+}
+
+// The same with a hold before each record: the nth acknowledgement is a hold's when n is odd.
+TEST(StoreFaults, AKilledProcessLeavesTheHoldsOfWhatWasNotSettled) {
+  for (const uint64_t kill_after : {1u, 2u, 51u, 332u}) {
+    const ScratchFolder folder;
+    const uint64_t acknowledged = acknowledged_before_kill(kill_after, [&](auto acknowledge) {
+      auto store = open_sqlite_store(folder.path());
+      for (uint64_t n = 1; store; ++n) {
+        const uint64_t request = (n + 1) / 2;
+        Entry entry = sample_usage(request);
+        if (n % 2 == 1) entry = ringbuf::sample_hold(request);
+        if (!(*store)->append({&entry, 1}) || !acknowledge(n)) return;
+      }
+    });
+    auto store = open_sqlite_store(folder.path());
+    ASSERT_TRUE(store) << store.error().text;
+    const uint64_t settled = stored(folder.path()).size();
+    EXPECT_TRUE(counts_to(stored(folder.path()), settled));
+    const auto holds = (*store)->open_holds();
+    ASSERT_TRUE(holds) << holds.error().text;
+    const uint64_t durable = 2 * settled + holds->size();
+    EXPECT_TRUE(durable == acknowledged || durable == acknowledged + 1)
+        << acknowledged << " acknowledged, " << durable << " there";
+    ASSERT_LE(holds->size(), 1u);
+    if (!holds->empty()) {
+      EXPECT_EQ(holds->front(), ringbuf::sample_hold(settled + 1));
+    }
   }
 }
 

@@ -32,7 +32,7 @@ class Reports : public testing::Test {
   Reports() : store_(std::move(*open_sqlite_store(folder_.path()))) {}
 
   void add(const std::vector<Line>& lines) {
-    std::vector<UsageRecord> records;
+    std::vector<Entry> records;
     for (const Line& line : lines) {
       UsageRecord r;
       r.id = {static_cast<uint64_t>(line.at_unix_ms) << 16, ++serial_};
@@ -50,7 +50,7 @@ class Reports : public testing::Test {
       r.cached_tokens = 10;
       r.output_tokens = 7;
       r.reasoning_tokens = 3;
-      records.push_back(std::move(r));
+      records.emplace_back(std::move(r));
     }
     const auto status = store_->append(records);
     ASSERT_TRUE(status) << status.error().text;
@@ -115,6 +115,17 @@ TEST_F(Reports, SumEveryColumn) {
   EXPECT_EQ(row.cost.value, 11);
 }
 
+TEST_F(Reports, ARecoveredRequestIsARequestAndEstimated) {
+  add({{"alice", {}, "m", "p", "s", 1, 5, Outcome::recovered},
+       {"alice", {}, "m", "p", "s", 2, 6, Outcome::recovered, true}});
+  auto rows = (*open_sqlite_reader(folder_.path()))->usage(GroupBy::user, {});
+  ASSERT_TRUE(rows);
+  ASSERT_EQ(rows->size(), 1u);
+  EXPECT_EQ(rows->front().requests, 2u);
+  EXPECT_EQ(rows->front().refused, 0u);
+  EXPECT_EQ(rows->front().estimated, 2u);
+}
+
 TEST_F(Reports, ARepeatedGroupCountsOnce) {
   add({{"alice", {"eng", "eng"}, "m", "p", "s", 1, 5}});
   EXPECT_EQ(report(GroupBy::group), "eng:1+0=5 ");
@@ -137,8 +148,14 @@ TEST_F(Reports, FilterByTimeUserAndModel) {
       {"user", {.user = "alice"}, "alice:2+0=21 "},
       {"unknown user", {.user = "alic"}, ""},
       {"model, with who was refused it", {.model = "gpt-a"}, "bob:1+1=300 alice:1+0=1 "},
+      {"outcome", {.outcome = Outcome::refused}, "bob:0+1=0 "},
+      {"an outcome that none has", {.outcome = Outcome::recovered}, ""},
       {"all at once",
-       {.since_unix_ms = 1000, .until_unix_ms = 1001, .user = "alice", .model = "gpt-a"},
+       {.since_unix_ms = 1000,
+        .until_unix_ms = 1001,
+        .user = "alice",
+        .model = "gpt-a",
+        .outcome = Outcome::completed},
        "alice:1+0=1 "},
   };
   for (const auto& row : rows)

@@ -28,6 +28,10 @@ std::vector<UsageRecord> all_records(const std::string& folder) {
   return records;
 }
 
+Status append(Store& store, const std::vector<UsageRecord>& records) {
+  return store.append(std::vector<Entry>(records.begin(), records.end()));
+}
+
 void execute(const std::string& folder, const char* sql) {
   auto db = Database::open(folder + "/ledger.sqlite", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
   ASSERT_TRUE(db) << db.error().text;
@@ -39,7 +43,7 @@ TEST(SqliteStore, GivesBackEveryField) {
   auto store = open_sqlite_store(folder.path());
   ASSERT_TRUE(store) << store.error().text;
   const std::vector<UsageRecord> records = {sample_usage(1), sample_usage(2)};
-  ASSERT_TRUE((*store)->append(records));
+  ASSERT_TRUE(append(**store, records));
   EXPECT_EQ(all_records(folder.path()), records);
 }
 
@@ -56,7 +60,7 @@ TEST(SqliteStore, KeepsEdgeValues) {
   edge.user = std::string("nul\0inside", 10);
   edge.model_asked = "\xff\xfe not UTF-8";
   edge.groups = {"", "a\"b\\c\n"};
-  ASSERT_TRUE((*store)->append({&edge, 1}));
+  ASSERT_TRUE(append(**store, {edge}));
   EXPECT_EQ(all_records(folder.path()), std::vector{edge});
 }
 
@@ -67,7 +71,7 @@ TEST(SqliteStore, ACountBeyondItsIntegersIsTheirLargest) {
   UsageRecord record = sample_usage();
   record.input_tokens = UINT64_MAX;
   record.output_tokens = INT64_MAX;
-  ASSERT_TRUE((*store)->append({&record, 1}));
+  ASSERT_TRUE(append(**store, {record}));
   record.input_tokens = INT64_MAX;
   EXPECT_EQ(all_records(folder.path()), std::vector{record});
 }
@@ -78,8 +82,8 @@ TEST(SqliteStore, ARecordIsTakenOnce) {
   ASSERT_TRUE(store);
   const std::vector<UsageRecord> both = {sample_usage(1), sample_usage(2)};
   const std::vector<UsageRecord> again = {sample_usage(2), sample_usage(2), sample_usage(3)};
-  ASSERT_TRUE((*store)->append(both));
-  ASSERT_TRUE((*store)->append(again));
+  ASSERT_TRUE(append(**store, both));
+  ASSERT_TRUE(append(**store, again));
   EXPECT_EQ(all_records(folder.path()),
             (std::vector{sample_usage(1), sample_usage(2), sample_usage(3)}));
 }
@@ -95,7 +99,7 @@ TEST(SqliteStore, MakesItsFolderPrivateAndReopensIt) {
   const ScratchFolder parent;
   for (const char* name : {"/state", "/slashed/"}) {
     const std::string folder = parent.path() + name;
-    ASSERT_TRUE((*open_sqlite_store(folder))->append(std::vector{sample_usage(1)})) << name;
+    ASSERT_TRUE(append(**open_sqlite_store(folder), {sample_usage(1)})) << name;
     struct stat status {};
     ASSERT_EQ(::stat(folder.c_str(), &status), 0);
     EXPECT_EQ(status.st_mode & 07027, 0u) << "no one else writes, others do not look";
@@ -122,13 +126,13 @@ TEST(SqliteStore, IsAWalThatSyncs) {
 TEST(SqliteStore, RefusesANewerSchemaUntouchedWithAHint) {
   const ScratchFolder folder;
   ASSERT_TRUE(open_sqlite_store(folder.path()));
-  execute(folder.path(), "PRAGMA user_version = 2");
+  execute(folder.path(), "PRAGMA user_version = 3");
   const auto store = open_sqlite_store(folder.path());
   ASSERT_FALSE(store);
-  EXPECT_NE(store.error().text.find("schema version 2"), std::string::npos) << store.error().text;
+  EXPECT_NE(store.error().text.find("schema version 3"), std::string::npos) << store.error().text;
   EXPECT_FALSE(store.error().hint.empty());
   EXPECT_FALSE(open_sqlite_reader(folder.path()));
-  execute(folder.path(), "PRAGMA user_version = 1");
+  execute(folder.path(), "PRAGMA user_version = 2");
   EXPECT_TRUE(open_sqlite_store(folder.path()));
 }
 
@@ -163,10 +167,10 @@ TEST(SqliteStore, AFailedAppendLeavesNothingAndTheNextWorks) {
           "BEGIN SELECT RAISE(ABORT, 'stopped'); END");
   std::vector<UsageRecord> batch = {sample_usage(1), sample_usage(2)};
   batch[1].http_status = 599;
-  ASSERT_FALSE((*store)->append(batch));
+  ASSERT_FALSE(append(**store, batch));
   EXPECT_TRUE(all_records(folder.path()).empty());
   batch[1].http_status = 200;
-  ASSERT_TRUE((*store)->append(batch));
+  ASSERT_TRUE(append(**store, batch));
   EXPECT_EQ(all_records(folder.path()), batch);
 }
 

@@ -14,6 +14,7 @@ namespace tollgate::ledger {
 namespace {
 
 using ringbuf::Record;
+using ringbuf::sample_hold;
 using ringbuf::sample_usage;
 using ringbuf::UsageRecord;
 using std::chrono::milliseconds;
@@ -27,7 +28,7 @@ struct Disk {
   bool failing = false;
   bool held = false;
   size_t attempts = 0;
-  std::vector<std::vector<UsageRecord>> batches;
+  std::vector<std::vector<Entry>> batches;
 
   void set(bool Disk::*flag, bool value) {
     const std::lock_guard lock(mutex);
@@ -51,14 +52,17 @@ struct Disk {
 class DiskStore : public Store {
  public:
   explicit DiskStore(Disk& disk) : disk_(disk) {}
-  Status append(std::span<const UsageRecord> records) override {
+  Status append(std::span<const Entry> entries) override {
     std::unique_lock lock(disk_.mutex);
     ++disk_.attempts;
     disk_.changed.notify_all();
     disk_.changed.wait(lock, [&] { return !disk_.held; });
     if (disk_.failing) return Error{Fault::system, ENOSPC, "commit: disk full", "free space"};
-    disk_.batches.emplace_back(records.begin(), records.end());
+    disk_.batches.emplace_back(entries.begin(), entries.end());
     return {};
+  }
+  Result<std::vector<ringbuf::HoldRecord>> open_holds() override {
+    return std::vector<ringbuf::HoldRecord>();
   }
 
  private:
@@ -162,7 +166,8 @@ TEST_F(LedgerWriter, ABusyLaneDoesNotHoldUpAnother) {
   a_.await(100);
   EXPECT_TRUE(writer->stop(milliseconds(0)));
   const auto& first = disk_.batches.front();
-  EXPECT_EQ(std::count(first.begin(), first.end(), sample_usage(1)), 2) << "one of each lane";
+  EXPECT_EQ(std::count(first.begin(), first.end(), Entry(sample_usage(1))), 2)
+      << "one of each lane";
 }
 
 TEST_F(LedgerWriter, AFailingStoreStopsHealthAndLosesNothing) {
@@ -185,12 +190,12 @@ TEST_F(LedgerWriter, AFailingStoreStopsHealthAndLosesNothing) {
   EXPECT_TRUE(writer->stop(milliseconds(0)));
   EXPECT_TRUE(writer->healthy());
   EXPECT_EQ(writer->last_error(), "");
-  std::vector<UsageRecord> stored;
+  std::vector<Entry> stored;
   for (const auto& batch : disk_.batches)
     stored.insert(stored.end(), batch.begin(), batch.end());
   ASSERT_EQ(stored.size(), 10u);
   for (uint64_t n = 1; n <= 10; ++n)
-    EXPECT_EQ(stored[n - 1], sample_usage(n));
+    EXPECT_EQ(stored[n - 1], Entry(sample_usage(n)));
 }
 
 TEST_F(LedgerWriter, StopDrainsWhatIsInTheRings) {
@@ -249,6 +254,23 @@ TEST_F(LedgerWriter, ObserverSeesRecordsAfterTheirCommit) {
   EXPECT_EQ(stored_at_first, 3u);
 }
 
+TEST_F(LedgerWriter, AHoldIsDurableAsUsageIsAndObservedByNone) {
+  std::vector<UsageRecord> seen;
+  auto writer = make({}, [&](const UsageRecord& record) { seen.push_back(record); });
+  writer->start();
+  ASSERT_TRUE(a_.push(Record{1, sample_hold(7)}));
+  a_.await(1);
+  ASSERT_TRUE(a_.push(Record{2, sample_usage(7)}));
+  a_.await(2);
+  EXPECT_TRUE(writer->stop(milliseconds(0)));
+  ASSERT_EQ(disk_.batches.size(), 2u);
+  EXPECT_EQ(disk_.batches[0], std::vector<Entry>{sample_hold(7)});
+  EXPECT_EQ(disk_.batches[1], std::vector<Entry>{sample_usage(7)});
+  EXPECT_EQ(seen, std::vector{sample_usage(7)});
+  EXPECT_EQ(writer->counters().committed, 1u) << "usage records";
+  EXPECT_TRUE(writer->healthy());
+}
+
 TEST_F(LedgerWriter, ARefusedRequestIsARecordLikeAnyOther) {
   UsageRecord refused = sample_usage(1);
   refused.outcome = ringbuf::Outcome::refused;
@@ -257,7 +279,7 @@ TEST_F(LedgerWriter, ARefusedRequestIsARecordLikeAnyOther) {
   writer->start();
   ASSERT_TRUE(a_.push(Record{1, refused}));
   a_.await(1);
-  EXPECT_EQ(disk_.batches.at(0).at(0), refused);
+  EXPECT_EQ(disk_.batches.at(0).at(0), Entry(refused));
 }
 
 // Each way in which a lane can be wrong: the good records around it are stored, the lane's mark

@@ -5,6 +5,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "tests/unit/policy/config_text.h"
+
 namespace tollgate::policy {
 namespace {
 
@@ -13,42 +15,6 @@ std::string shipped_example() {
   std::stringstream text;
   text << file.rdbuf();
   return text.str();
-}
-
-const std::string kGateway = R"([gateway]
-listen = ["10.99.0.1:443"]
-tunnels = ["wg0"]
-certificate = "/c.pem"
-private_key = "/k.pem"
-)";
-const std::string kProvider = R"([[provider]]
-name = "openai"
-base_url = "https://api.openai.com/v1"
-keys = [{ name = "main", file = "/key" }]
-)";
-const std::string kGroup = "[[group]]\nname = \"eng\"\nmembers = [\"alice\"]\n";
-const std::string kRule =
-    "[[policy]]\nname = \"p\"\ngroups = [\"eng\"]\nprovider = \"openai\"\nmodels = [\"gpt-5.*\"]\n";
-const std::string kMinimal = kGateway + kProvider + kGroup + kRule;
-
-std::string told(const std::string& text) {
-  const auto parsed = parse_config(text);
-  std::string all;
-  if (const auto* problems = std::get_if<std::vector<Problem>>(&parsed)) {
-    for (const Problem& problem : *problems) {
-      EXPECT_FALSE(problem.remedy.empty()) << problem.text;
-      EXPECT_GT(problem.line, 0u) << problem.text;
-      all += to_string(problem, "f") + "\n";
-    }
-    EXPECT_FALSE(all.empty());
-  }
-  return all;
-}
-
-std::string replaced(std::string text, const std::string& from, const std::string& to) {
-  const size_t at = text.find(from);
-  EXPECT_NE(at, text.npos) << from;
-  return text.replace(at, from.size(), to);
 }
 
 TEST(ParseConfig, ReadsTheShippedExampleWhole) {
@@ -70,6 +36,12 @@ TEST(ParseConfig, ReadsTheShippedExampleWhole) {
   EXPECT_EQ(config.peers[0].groups, std::vector<std::string>{"engineering"});
   ASSERT_EQ(config.rules.size(), 2u);
   EXPECT_EQ(config.rules[0].name, "engineering-codex");
+  EXPECT_EQ(config.rules[0].max_output_tokens, 64'000u);
+  EXPECT_EQ(config.rules[0].limits.size(), 4u);
+  EXPECT_EQ(config.rules[1].hold, HoldMode::strict);
+  EXPECT_EQ(config.limits.keepalive_ms, Limits{}.keepalive_ms);
+  EXPECT_EQ(config.limits.abort_drain_ms, Limits{}.abort_drain_ms);
+  EXPECT_EQ(config.alerts.thresholds_percent, Alerts{}.thresholds_percent);
 }
 
 TEST(ParseConfig, AcceptsWhatIsAtTheEdge) {
@@ -125,6 +97,9 @@ TEST(ParseConfig, SaysLineKeyAndRemedyOfEachMistake) {
       {"out of range", gateway("workers = 100000"), "write a whole number from 0 to 256"},
       {"negative", gateway("workers = -1"), "-1 is out of range"},
       {"limit of zero", kMinimal + "[limits]\nconnections_max = 0\n", "limits.connections_max: 0"},
+      {"no keepalive", kMinimal + "[limits]\nkeepalive_ms = 0\n", "limits.keepalive_ms: 0 is out"},
+      {"no time to drain an abort", kMinimal + "[limits]\nabort_drain_ms = 9\n",
+       "limits.abort_drain_ms: 9 is out"},
       {"absurd limit", kMinimal + "[limits]\ndrain_ms = 9999999999\n", "limits.drain_ms"},
       {"no body would fit", kMinimal + "[limits]\nbody_memory_bytes_max = 4096\n", "no full body"},
       {"bad listen", replaced(kMinimal, "10.99.0.1:443", "10.99.0.1"), "gateway.listen[0]"},

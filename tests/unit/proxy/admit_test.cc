@@ -9,13 +9,68 @@
 namespace tollgate::proxy {
 namespace {
 
+using policy::LimitUnit;
+using policy::OnExceed;
 using policy::Refusal;
 using policy::RefusalCode;
+
+constexpr uint64_t kBodyBytes = 3'000;
+// Of such a body before anything is learned: a third of its bytes in, 2,000 out.
+constexpr int64_t kHoldCost = 1'000 * 1'000 + 2'000 * 8'000;
 
 codec::RequestFacts asking_for(const char* model) {
   codec::RequestFacts facts;
   facts.model = model;
   return facts;
+}
+
+AdmitAsk ask_in(World& world, const codec::RequestFacts& facts) {
+  static uint64_t last_id = 0;
+  AdmitAsk ask;
+  ask.snapshot = world.snapshot;
+  ask.tag = kAlice;
+  ask.id = {1, ++last_id};
+  ask.facts = &facts;
+  ask.body_bytes = kBodyBytes;
+  ask.budgets = &world.budgets;
+  ask.store_healthy = true;
+  return ask;
+}
+
+Admission admitted(World& world, const codec::RequestFacts& facts) {
+  auto verdict = admit(ask_in(world, facts));
+  const Denial* denial = std::get_if<Denial>(&verdict);
+  EXPECT_EQ(denial, nullptr) << denial->refusal.message;
+  return denial == nullptr ? std::get<Admission>(std::move(verdict)) : Admission{};
+}
+
+Denial denied(World& world, const codec::RequestFacts& facts) {
+  auto verdict = admit(ask_in(world, facts));
+  EXPECT_TRUE(std::holds_alternative<Denial>(verdict));
+  if (auto* denial = std::get_if<Denial>(&verdict)) return std::move(*denial);
+  return {{RefusalCode::upstream_protocol, "admitted", ""}};
+}
+
+std::string change(const Admission& admission, std::string_view key) {
+  for (const codec::FieldChange& field : admission.changes) {
+    if (field.key == key) return field.value;
+  }
+  return "unchanged";
+}
+
+// parts_for_tests with gpt-b allowed, too.
+policy::Policy::Parts parts_with(policy::Limit limit) {
+  policy::Policy::Parts parts = parts_for_tests();
+  parts.rules[0].models = {"gpt-*"};
+  parts.rules[0].limits = {std::move(limit)};
+  return parts;
+}
+
+policy::Policy::Parts strict_parts() {
+  policy::Policy::Parts parts = parts_for_tests();
+  parts.rules[0].hold = policy::HoldMode::strict;
+  parts.rules[0].max_output_tokens = 5'000;
+  return parts;
 }
 
 struct Case {
@@ -28,7 +83,6 @@ struct Case {
 };
 
 TEST(Admit, EachGateHasItsNearestRefusal) {
-  const auto snapshot = snapshot_for_tests();
   const codec::RequestFacts good = asking_for("gpt-a");
   codec::RequestFacts background = good;
   background.background = true;
@@ -54,34 +108,37 @@ TEST(Admit, EachGateHasItsNearestRefusal) {
       {"the ledger cannot record", kAlice, good, false, false, RefusalCode::store_unavailable},
   };
   for (const Case& c : cases) {
-    const auto verdict = admit({.snapshot = snapshot,
-                                .tag = c.tag,
-                                .facts = &c.facts,
-                                .store_healthy = c.store_healthy,
-                                .draining = c.draining});
+    World world;
+    AdmitAsk ask = ask_in(world, c.facts);
+    ask.tag = c.tag;
+    ask.store_healthy = c.store_healthy;
+    ask.draining = c.draining;
+    const auto verdict = admit(ask);
     if (!c.refusal) {
       ASSERT_TRUE(std::holds_alternative<Admission>(verdict)) << c.description;
       const auto& admission = std::get<Admission>(verdict);
       EXPECT_EQ(admission.rule->name, "engineering-codex");
       EXPECT_EQ(admission.target->key_name, "main");
       EXPECT_EQ(admission.served_model, "gpt-a");
+      EXPECT_TRUE(admission.changes.empty()) << c.description;
+      EXPECT_EQ(world.holds_open(), 1u) << c.description;
     } else {
-      ASSERT_TRUE(std::holds_alternative<Refusal>(verdict)) << c.description;
-      EXPECT_EQ(std::get<Refusal>(verdict).code, *c.refusal) << c.description;
-      EXPECT_FALSE(std::get<Refusal>(verdict).message.empty()) << c.description;
+      ASSERT_TRUE(std::holds_alternative<Denial>(verdict)) << c.description;
+      EXPECT_EQ(std::get<Denial>(verdict).refusal.code, *c.refusal) << c.description;
+      EXPECT_FALSE(std::get<Denial>(verdict).refusal.message.empty()) << c.description;
+      EXPECT_EQ(world.holds_open(), 0u) << c.description;
     }
   }
 }
 
 TEST(Admit, AnAdmissionKeepsTheSnapshotItWasMadeUnder) {
-  auto snapshot = snapshot_for_tests();
+  World world;
   const codec::RequestFacts facts = asking_for("gpt-a");
-  auto verdict =
-      admit({.snapshot = snapshot, .tag = kAlice, .facts = &facts, .store_healthy = true});
-  const std::weak_ptr<const Snapshot> watch = snapshot;
-  snapshot.reset();
+  const Admission admission = admitted(world, facts);
+  const std::weak_ptr<const Snapshot> watch = world.snapshot;
+  world.snapshot.reset();
   EXPECT_FALSE(watch.expired());
-  EXPECT_EQ(std::get<Admission>(verdict).peer->user, "alice@example.com");
+  EXPECT_EQ(admission.peer->user, "alice@example.com");
 }
 
 TEST(Admit, AStrangerHearsTheAddressAndWhomToAsk) {
@@ -90,6 +147,239 @@ TEST(Admit, AStrangerHearsTheAddressAndWhomToAsk) {
   const std::string& message = std::get<Refusal>(who).message;
   EXPECT_NE(message.find("203.0.113.9"), message.npos);
   EXPECT_NE(message.find("ask #ai-platform"), message.npos);
+}
+
+TEST(Admit, HoldsWhatSuchARequestUsuallyTakes) {
+  World world(parts_with(limit_for_tests(LimitUnit::usd, 10 * kHoldCost)));
+  const codec::RequestFacts facts = asking_for("gpt-a");
+  const Admission admission = admitted(world, facts);
+  EXPECT_EQ(admission.hold.input_tokens, 1'000u);
+  EXPECT_EQ(admission.hold.output_tokens, 2'000u);
+  EXPECT_EQ(admission.hold.cost.value, kHoldCost);
+  EXPECT_EQ(admission.expected_input_tokens, 1'000u);
+  EXPECT_EQ(world.first_limit().held, kHoldCost);
+  ASSERT_EQ(admission.standing.size(), 1u);
+  EXPECT_EQ(admission.standing[0].used_percent, 0u);
+  EXPECT_EQ(admission.standing[0].window_minutes, 1'440u);
+  EXPECT_EQ(admission.warning, "");
+}
+
+TEST(Admit, AnEstimateIsHeldUpToAWholeLimitAndThatIsWhatTheAdmissionSays) {
+  policy::Policy::Parts parts = parts_with(limit_for_tests(LimitUnit::usd, kHoldCost / 2));
+  parts.rules[0].limits.push_back(limit_for_tests(LimitUnit::tokens, 1'200));
+  World world(std::move(parts));
+  const codec::RequestFacts facts = asking_for("gpt-a");
+  const Admission admission = admitted(world, facts);
+  EXPECT_EQ(admission.hold.cost.value, kHoldCost / 2);
+  EXPECT_EQ(admission.hold.input_tokens, 1'000u);
+  EXPECT_EQ(admission.hold.output_tokens, 200u);
+  EXPECT_EQ(world.first_limit().held, kHoldCost / 2);
+  EXPECT_EQ(denied(world, facts).refusal.code, RefusalCode::budget_exceeded);
+}
+
+TEST(Admit, LearnsWhatTheUsersRequestsTake) {
+  World world;
+  world.budgets.with([](policy::Budgets& budgets) {
+    for (int i = 0; i < 3; ++i)
+      budgets.calibration().learn("alice@example.com", "gpt-a", 10'000, 1'000, 300);
+    return 0;
+  });
+  const codec::RequestFacts facts = asking_for("gpt-a");
+  const Admission admission = admitted(world, facts);
+  EXPECT_EQ(admission.hold.input_tokens, 301u);
+  EXPECT_EQ(admission.hold.output_tokens, 300u);
+}
+
+TEST(Admit, WritesTheOutputCapWhereItIsMissingOrLarger) {
+  struct Row {
+    const char* description;
+    std::optional<uint64_t> asked;
+    const char* written;
+    uint64_t held;
+  };
+  const Row rows[] = {
+      {"missing", std::nullopt, "1500", 1'500},
+      {"larger", 1'501, "1500", 1'500},
+      {"equal", 1'500, "unchanged", 1'500},
+      {"smaller", 20, "unchanged", 20},
+      {"none", 0, "1500", 1'500},
+  };
+  for (const Row& row : rows) {
+    policy::Policy::Parts parts = parts_for_tests();
+    parts.rules[0].max_output_tokens = 1'500;
+    World world(std::move(parts));
+    codec::RequestFacts facts = asking_for("gpt-a");
+    facts.max_output_tokens = row.asked;
+    const Admission admission = admitted(world, facts);
+    EXPECT_EQ(change(admission, "max_output_tokens"), row.written) << row.description;
+    EXPECT_EQ(admission.hold.output_tokens, row.held) << row.description;
+  }
+  World without_cap;
+  codec::RequestFacts facts = asking_for("gpt-a");
+  EXPECT_TRUE(admitted(without_cap, facts).changes.empty());
+}
+
+TEST(Admit, AUsedUpLimitRefusesWithTheTimeAndHoldsNothing) {
+  World world(parts_with(limit_for_tests(LimitUnit::usd, kHoldCost)));
+  const codec::RequestFacts facts = asking_for("gpt-a");
+  const AdmitAsk first = ask_in(world, facts);
+  ASSERT_TRUE(std::holds_alternative<Admission>(admit(first)));
+  world.budgets.with([&](policy::Budgets& budgets) {
+    return budgets.settle({first.id, {{kHoldCost / 2}, 3'000}, world.budgets.now()});
+  });
+  const Denial denial = denied(world, facts);
+  EXPECT_EQ(denial.refusal.code, RefusalCode::budget_exceeded);
+  EXPECT_GT(denial.refusal.resets_unix_s, wall_unix_ms() / 1'000);
+  EXPECT_NE(denial.refusal.promo, "");
+  ASSERT_EQ(denial.standing.size(), 1u);
+  EXPECT_EQ(denial.standing[0].used_percent, 50u);
+  EXPECT_EQ(world.holds_open(), 0u);
+}
+
+policy::Limit downgrading(int64_t amount) {
+  policy::Limit limit = limit_for_tests(LimitUnit::usd, amount);
+  limit.on_exceed = OnExceed::downgrade;
+  limit.downgrade_model = "gpt-a";
+  return limit;
+}
+
+// Takes all of limits that are one nano-USD or one token.
+void use_up(World& world) {
+  const policy::Policy& policy = *world.snapshot->policy;
+  world.budgets.with([&](policy::Budgets& budgets) {
+    const policy::BudgetTime now = world.budgets.now();
+    const RequestId id{2, 2};
+    EXPECT_TRUE(std::holds_alternative<policy::Budgets::Granted>(
+        budgets.reserve({id, policy, policy.peers()[0], "gpt-a", {{1}, 1}, true, now})));
+    return budgets.settle({id, {{1}, 1}, now});
+  });
+}
+
+TEST(Admit, ALimitMaySayToServeACheaperModel) {
+  World world(parts_with(downgrading(1)));
+  use_up(world);
+  codec::RequestFacts facts = asking_for("gpt-b");
+  Admission admission = admitted(world, facts);
+  EXPECT_EQ(admission.served_model, "gpt-a");
+  EXPECT_EQ(change(admission, "model"), "\"gpt-a\"");
+  EXPECT_EQ(change(admission, "service_tier"), "unchanged");
+  EXPECT_EQ(admission.hold.cost.value, kHoldCost);
+  // The limit does not stop the cheaper one, and counts it.
+  EXPECT_EQ(world.first_limit().held, kHoldCost);
+}
+
+TEST(Admit, TheTierIsRewrittenWhereTheCheaperModelHasNoPriceForIt) {
+  for (const bool priced : {true, false}) {
+    policy::Policy::Parts parts = parts_with(downgrading(1));
+    std::vector<policy::ModelPrice> prices = parts.prices.models();
+    for (policy::ModelPrice& price : prices) {
+      price.tiers["priority"] = price.tiers["default"];
+      if (price.model == "gpt-a" && !priced) price.tiers.erase("priority");
+    }
+    parts.prices = policy::PriceTable("test-2", prices);
+    World world(std::move(parts));
+    use_up(world);
+    codec::RequestFacts facts = asking_for("gpt-b");
+    facts.service_tier = "priority";
+    const Admission admission = admitted(world, facts);
+    EXPECT_EQ(admission.served_model, "gpt-a");
+    EXPECT_EQ(admission.tier, priced ? "priority" : "default");
+    EXPECT_EQ(change(admission, "service_tier"), priced ? "unchanged" : "\"default\"");
+  }
+}
+
+TEST(Admit, LimitsThatStepDownToEachOtherEnd) {
+  policy::Limit limit = downgrading(1);
+  policy::Policy::Parts parts = parts_with(limit);
+  limit.downgrade_model = "gpt-b";
+  limit.window.rolling_ms /= 2;
+  parts.rules[0].limits.push_back(limit);
+  World world(std::move(parts));
+  use_up(world);
+  const codec::RequestFacts facts = asking_for("gpt-a");
+  EXPECT_EQ(denied(world, facts).refusal.code, RefusalCode::policy_none);
+  EXPECT_EQ(world.holds_open(), 0u);
+}
+
+TEST(Admit, AHostedToolWithoutAPriceIsRefusedAndAnUnheardOfOnePasses) {
+  struct Row {
+    const char* tool;
+    bool passes;
+  };
+  for (const Row& row :
+       {Row{"web_search", true}, Row{"web_search_2025_08_26", true}, Row{"file_search", false},
+        Row{"web_search_preview", false}, Row{"something_new", true}}) {
+    World world;
+    codec::RequestFacts facts = asking_for("gpt-a");
+    facts.hosted_tools = {row.tool};
+    if (row.passes) {
+      EXPECT_TRUE(admitted(world, facts).changes.empty()) << row.tool;
+      continue;
+    }
+    const Denial denial = denied(world, facts);
+    EXPECT_EQ(denial.refusal.code, RefusalCode::price_unknown) << row.tool;
+    EXPECT_EQ(denial.refusal.param, "tools");
+    EXPECT_NE(denial.refusal.message.find(row.tool), std::string::npos);
+    EXPECT_EQ(world.holds_open(), 0u);
+  }
+}
+
+TEST(Admit, AStrictHoldBoundsTheCallsOfPaidTools) {
+  struct Row {
+    const char* description;
+    std::optional<uint64_t> asked;
+    const char* written;
+    int64_t calls;
+  };
+  const Row rows[] = {
+      {"missing", std::nullopt, "32", 32}, {"larger", 33, "32", 32},
+      {"equal", 32, "unchanged", 32},      {"smaller", 3, "unchanged", 3},
+      {"none", 0, "unchanged", 0},
+  };
+  World plain(strict_parts());
+  codec::RequestFacts facts = asking_for("gpt-a");
+  const int64_t without = admitted(plain, facts).hold.cost.value;
+  EXPECT_EQ(without, 3'512 * 1'000 + 5'000 * 8'000);
+  facts.hosted_tools = {"web_search"};
+  for (const Row& row : rows) {
+    World world(strict_parts());
+    facts.max_tool_calls = row.asked;
+    const Admission admission = admitted(world, facts);
+    EXPECT_EQ(change(admission, "max_tool_calls"), row.written) << row.description;
+    EXPECT_EQ(admission.hold.cost.value, without + row.calls * 10'000'000) << row.description;
+  }
+  World world(strict_parts());
+  facts.hosted_tools = {"something_new"};
+  facts.max_tool_calls = std::nullopt;
+  EXPECT_EQ(change(admitted(world, facts), "max_tool_calls"), "unchanged");
+}
+
+TEST(Admit, AStrictHoldThatNothingBoundsIsRefused) {
+  policy::Policy::Parts parts = strict_parts();
+  parts.rules[0].max_output_tokens = 0;
+  World world(std::move(parts));
+  codec::RequestFacts facts = asking_for("gpt-a");
+  EXPECT_EQ(denied(world, facts).refusal.code, RefusalCode::price_unknown);
+  EXPECT_EQ(world.holds_open(), 0u);
+  facts.max_output_tokens = 100;
+  EXPECT_EQ(admitted(world, facts).hold.output_tokens, 100u);
+}
+
+TEST(Admit, AForecastSaysTheSameAndHoldsNothing) {
+  World world(parts_with(limit_for_tests(LimitUnit::usd, kHoldCost)));
+  const policy::Policy& policy = *world.snapshot->policy;
+  const policy::Peer& peer = policy.peers()[0];
+  const codec::RequestFacts facts = asking_for("gpt-a");
+  auto seen = forecast(policy, peer, facts, kBodyBytes, world.budgets);
+  EXPECT_EQ(std::get<Forecast>(seen).hold.cost.value, kHoldCost);
+  EXPECT_TRUE(std::holds_alternative<policy::Budgets::Granted>(std::get<Forecast>(seen).outcome));
+  EXPECT_EQ(world.holds_open(), 0u);
+  admitted(world, facts);
+  seen = forecast(policy, peer, facts, kBodyBytes, world.budgets);
+  EXPECT_TRUE(std::holds_alternative<policy::Budgets::Exceeded>(std::get<Forecast>(seen).outcome));
+  EXPECT_EQ(world.holds_open(), 1u);
+  seen = forecast(policy, peer, asking_for("claude"), kBodyBytes, world.budgets);
+  EXPECT_EQ(std::get<Refusal>(seen).code, RefusalCode::model_denied);
 }
 
 }  // namespace

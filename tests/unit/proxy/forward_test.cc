@@ -104,14 +104,64 @@ TEST(Forward, AnswerCarriesOurRequestIdBesideTheProviders) {
 TEST(Forward, AnswerLosesAccountCookiesAndHttp3) {
   const std::string out = answer(
       "HTTP/1.1 200 OK\r\nset-cookie: a=b\r\nopenai-organization: org\r\nalt-svc: h3\r\n"
-      "x-codex-primary-used-percent: 5\r\ncontent-length: 3\r\n\r\n",
+      "content-length: 3\r\n\r\n",
       {.content_length = 3, .close = true});
   EXPECT_EQ(out.find("cookie"), out.npos);
   EXPECT_EQ(out.find("org"), out.npos);
   EXPECT_EQ(out.find("alt-svc"), out.npos);
-  EXPECT_NE(out.find("x-codex-primary-used-percent: 5\r\n"), out.npos);
   EXPECT_NE(out.find("content-length: 3\r\n"), out.npos);
   EXPECT_NE(out.find("connection: close\r\n"), out.npos);
+}
+
+// What is left of the provider's account is nobody's here; a person's limits are told by us.
+TEST(Forward, TheProvidersLimitFieldsEndHereAndOursTakeTheirPlace) {
+  const std::string head =
+      "HTTP/1.1 200 OK\r\nx-codex-primary-used-percent: 5\r\n"
+      "X-Codex-Primary-Window-Minutes: 300\r\nx-codex-secondary-reset-at: 9\r\n"
+      "x-codex-credits-balance: 3\r\nx-codex-active-limit: codex\r\n"
+      "x-codex-rate-limit-reached-type: x\r\nx-codex-promo-message: buy\r\n"
+      "x-codex-turn-state: keep\r\ncontent-length: 3\r\n\r\n";
+  const std::string bare = answer(head, {.content_length = 3});
+  EXPECT_EQ(bare.find("codex-primary"), bare.npos);
+  EXPECT_EQ(bare.find("Codex-Primary"), bare.npos);
+  EXPECT_EQ(bare.find("codex-secondary"), bare.npos);
+  EXPECT_EQ(bare.find("credits"), bare.npos);
+  EXPECT_EQ(bare.find("active-limit"), bare.npos);
+  EXPECT_EQ(bare.find("rate-limit"), bare.npos);
+  EXPECT_EQ(bare.find("promo"), bare.npos);
+  EXPECT_NE(bare.find("x-codex-turn-state: keep\r\n"), bare.npos);
+
+  const std::string fields = codex_limit_fields({{45, 1440, 1795219200}}, "");
+  const std::string ours = answer(head, {.content_length = 3, .fields = fields});
+  EXPECT_NE(ours.find("x-codex-primary-used-percent: 45\r\n"), ours.npos);
+  EXPECT_EQ(ours.find("used-percent: 5\r\n"), ours.npos);
+  EXPECT_TRUE(ours.ends_with("\r\n\r\n"));
+}
+
+TEST(Forward, TheModelFieldPassesUnlessTheModelWasChanged) {
+  const char* const head = "HTTP/1.1 200 OK\r\nOpenAI-Model: gpt-b\r\ncontent-length: 0\r\n\r\n";
+  EXPECT_NE(answer(head, {}).find("OpenAI-Model: gpt-b\r\n"), std::string::npos);
+  EXPECT_EQ(answer(head, {.model_changed = true}).find("gpt-b"), std::string::npos);
+}
+
+TEST(Forward, LimitFieldsNameTheTwoThatAreUsedFurthest) {
+  EXPECT_EQ(codex_limit_fields({}, ""), "");
+  EXPECT_EQ(codex_limit_fields({{7, 300, 100}}, ""),
+            "x-codex-primary-used-percent: 7\r\nx-codex-primary-window-minutes: 300\r\n"
+            "x-codex-primary-reset-at: 100\r\n");
+  EXPECT_EQ(codex_limit_fields({{90, 1440, 200}, {7, 300, 100}, {1, 1, 1}}, "You have used $9"),
+            "x-codex-primary-used-percent: 90\r\nx-codex-primary-window-minutes: 1440\r\n"
+            "x-codex-primary-reset-at: 200\r\n"
+            "x-codex-secondary-used-percent: 7\r\nx-codex-secondary-window-minutes: 300\r\n"
+            "x-codex-secondary-reset-at: 100\r\n"
+            "x-tollgate-limit-warning: You have used $9\r\n");
+}
+
+TEST(Forward, OnlyAUsedUpLimitHasWordsForCodex) {
+  policy::Refusal refusal{policy::RefusalCode::budget_exceeded, "Text.", "", 5, "You have used $9"};
+  EXPECT_EQ(refusal_fields(refusal), "x-codex-promo-message: You have used $9\r\n");
+  refusal.promo.clear();
+  EXPECT_EQ(refusal_fields(refusal), "");
 }
 
 TEST(Forward, ALongRetryAfterWouldHangCodexAndIsDropped) {

@@ -20,8 +20,9 @@ UsageRecord through(const UsageRecord& usage) {
 }
 
 TEST(Record, RoundTripsEveryField) {
-  for (const Record& record : {Record{1, sample_usage()}, Record{UINT64_MAX, sample_flow()},
-                               Record{0, UsageRecord{}}, Record{5, FlowRecord{}}}) {
+  for (const Record& record :
+       {Record{1, sample_usage()}, Record{UINT64_MAX, sample_flow()}, Record{3, sample_hold()},
+        Record{0, UsageRecord{}}, Record{5, FlowRecord{}}, Record{6, HoldRecord{}}}) {
     auto decoded = decode(encoded(record));
     ASSERT_TRUE(decoded) << decoded.error().text;
     EXPECT_EQ(*decoded, record);
@@ -31,7 +32,8 @@ TEST(Record, RoundTripsEveryField) {
 TEST(Record, RoundTripsAnyRecordWithinItsBounds) {
   std::mt19937_64 random(1);
   for (uint64_t i = 0; i < 2000; ++i) {
-    const Record record{i, random_usage(random)};
+    Record record{i, random_usage(random)};
+    if (i % 2 == 1) record.body = HoldRecord{random_usage(random)};
     const auto bytes = encoded(record);
     ASSERT_LE(bytes.size(), kRecordBytesMax);
     auto decoded = decode(bytes);
@@ -50,7 +52,8 @@ TEST(Record, AppendsBehindWhatIsThere) {
 }
 
 TEST(Record, RefusesEveryTruncationAndEveryTrailingByte) {
-  for (const Record& record : {Record{1, sample_usage()}, Record{1, sample_flow()}}) {
+  for (const Record& record :
+       {Record{1, sample_usage()}, Record{1, sample_flow()}, Record{1, sample_hold()}}) {
     auto bytes = encoded(record);
     for (size_t size = 0; size < bytes.size(); ++size) {
       EXPECT_FALSE(decode(std::span(bytes).first(size))) << size;
@@ -61,16 +64,25 @@ TEST(Record, RefusesEveryTruncationAndEveryTrailingByte) {
 }
 
 TEST(Record, RefusesEveryOtherVersionAndKind) {
-  const auto good = encoded({1, sample_usage()});
+  const auto decodes = [good = encoded({1, sample_usage()})](size_t offset, uint32_t value) {
+    auto bytes = good;
+    bytes[offset] = static_cast<std::byte>(value);
+    bytes[offset + 1] = static_cast<std::byte>(value >> 8);
+    return decode(bytes).has_value();
+  };
   for (uint32_t value = 0; value <= UINT16_MAX; ++value) {
-    for (const size_t offset : {size_t{0}, size_t{2}}) {
-      if (value == 1) continue;
-      auto bytes = good;
-      bytes[offset] = static_cast<std::byte>(value);
-      bytes[offset + 1] = static_cast<std::byte>(value >> 8);
-      ASSERT_FALSE(decode(bytes)) << "offset " << offset << " value " << value;
-    }
+    ASSERT_EQ(decodes(0, value), value == kRecordVersion) << "version " << value;
+    // A hold has the fields of usage, so only the kind tells them apart.
+    ASSERT_EQ(decodes(2, value), value == 1 || value == 3) << "kind " << value;
   }
+}
+
+TEST(Record, AHoldIsNeverTakenForUsage) {
+  const auto hold = decode(encoded({1, HoldRecord{sample_usage()}}));
+  const auto usage = decode(encoded({1, sample_usage()}));
+  ASSERT_TRUE(hold && usage);
+  EXPECT_TRUE(std::holds_alternative<HoldRecord>(hold->body));
+  EXPECT_TRUE(std::holds_alternative<UsageRecord>(usage->body));
 }
 
 TEST(Record, RefusesEveryUnknownEnumValueAndFlag) {
@@ -84,7 +96,8 @@ TEST(Record, RefusesEveryUnknownEnumValueAndFlag) {
     size_t at;
     unsigned first;
     unsigned last;
-  } rows[] = {{"outcome", {1, sample_usage()}, kOutcomeAt, 1, 7},
+  } rows[] = {{"outcome", {1, sample_usage()}, kOutcomeAt, 1, 8},
+              {"outcome of a hold", {1, sample_hold()}, kOutcomeAt, 1, 8},
               {"estimated", {1, sample_usage()}, kEstimatedAt, 0, 1},
               {"flow event", {1, sample_flow()}, kEventAt, 1, 3}};
   for (const auto& row : rows) {
@@ -136,12 +149,10 @@ TEST(Record, TheLargestRecordFitsWithAGroup) {
                      &usage.response_id, &usage.session_id, &usage.thread_id, &usage.subagent}) {
     *text = huge;
   }
-  usage.groups.assign(10'000, huge);
-  const auto bytes = encoded({1, usage});
-  EXPECT_LE(bytes.size(), kRecordBytesMax);
-  auto decoded = decode(bytes);
-  ASSERT_TRUE(decoded) << decoded.error().text;
-  EXPECT_GE(std::get<UsageRecord>(decoded->body).groups.size(), 1u);
+  usage.groups.assign(kGroupsMax + 1, huge);
+  EXPECT_LE(encoded({1, usage}).size(), kRecordBytesMax);
+  EXPECT_LE(encoded({1, HoldRecord{usage}}).size(), kRecordBytesMax);
+  EXPECT_GE(through(usage).groups.size(), 1u);
 }
 
 TEST(Record, KeepsTheFirstGroupsUpToTheirBound) {
@@ -172,7 +183,7 @@ TEST(Record, SurvivesEverySingleByteChange) {
 }
 
 TEST(Record, OutcomeNamesRoundTrip) {
-  for (int i = 1; i <= 7; ++i) {
+  for (int i = 1; i <= 8; ++i) {
     const auto outcome = static_cast<Outcome>(i);
     EXPECT_EQ(parse_outcome(to_string(outcome)), outcome);
   }

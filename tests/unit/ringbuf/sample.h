@@ -45,6 +45,22 @@ inline UsageRecord sample_usage(uint64_t n = 1) {
   r.thread_id = "0199-thread";
   r.subagent = "review";
   r.flow_id = 0xfeed'0000'0000'0001;
+  r.hold_input_tokens = 13'000;
+  r.hold_output_tokens = 2'000;
+  r.hold_cost = {23'456'789};
+  r.tool_calls = 5;
+  r.settled_unix_ms = 1'700'000'004'000 + static_cast<int64_t>(n);
+  r.settled_window_ms = 1'700'000'005'000 + static_cast<int64_t>(n);
+  return r;
+}
+
+// What was written of sample_usage(n) when it was admitted.
+inline HoldRecord sample_hold(uint64_t n = 1) {
+  HoldRecord r{sample_usage(n)};
+  r.request.output_tokens = 0;
+  r.request.cost = {};
+  r.request.settled_unix_ms = 0;
+  r.request.settled_window_ms = 0;
   return r;
 }
 
@@ -77,17 +93,19 @@ inline UsageRecord random_usage(std::mt19937_64& random) {
   };
   UsageRecord r;
   r.id = {number(), number()};
-  for (auto* n : {&r.started_unix_ms, &r.first_byte_ms, &r.duration_ms, &r.cost.value}) {
+  for (auto* n : {&r.started_unix_ms, &r.first_byte_ms, &r.duration_ms, &r.cost.value,
+                  &r.hold_cost.value, &r.settled_unix_ms, &r.settled_window_ms}) {
     *n = static_cast<int64_t>(number());
   }
   for (auto* n : {&r.input_tokens, &r.cached_tokens, &r.cache_write_tokens, &r.output_tokens,
-                  &r.reasoning_tokens, &r.events, &r.bytes_up, &r.bytes_down, &r.flow_id}) {
+                  &r.reasoning_tokens, &r.events, &r.bytes_up, &r.bytes_down, &r.flow_id,
+                  &r.hold_input_tokens, &r.hold_output_tokens, &r.tool_calls}) {
     *n = number();
   }
   r.peer_id = static_cast<uint32_t>(number());
   r.http_status = static_cast<int32_t>(number());
   r.estimated = random() % 2 == 0;
-  r.outcome = static_cast<Outcome>(1 + random() % 7);
+  r.outcome = static_cast<Outcome>(1 + random() % 8);
   for (auto* t : {&r.peer_address, &r.user, &r.policy, &r.provider, &r.key_name, &r.endpoint,
                   &r.model_asked, &r.model_served, &r.model_reported, &r.tier, &r.price_version,
                   &r.refusal_code, &r.response_id}) {

@@ -1,0 +1,1 @@
+tollgate_fuzz(rewrite SOURCES rewrite.cc LINK codec)

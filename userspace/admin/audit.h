@@ -1,0 +1,15 @@
+// A change in one line for the audit log, without double quotes: the log puts it into some.
+#pragma once
+
+#include <string>
+
+#include "userspace/admin/service.h"
+
+namespace tollgate::admin {
+
+// "grant 10.00 usd to user alice@example.com for 86400 s, reason 'demo day'"
+std::string audit_text(const GrantRequest& grant);
+// "reset group engineering"
+std::string audit_text(const ResetRequest& reset);
+
+}  // namespace tollgate::admin

@@ -1,0 +1,173 @@
+// What time and the worker do to a session: deadlines, keepalives, draining, cutting. The request's
+// own way is in session.cc and relay.cc.
+#include <spdlog/spdlog.h>
+
+#include "userspace/proxy/forward.h"
+#include "userspace/proxy/session.h"
+#include "userspace/proxy/worker.h"
+
+namespace tollgate::proxy {
+namespace {
+
+using policy::Refusal;
+using policy::RefusalCode;
+
+// After a refusal the client may still be sending its body; reading it avoids the RST that would
+// destroy the answer before it was read (RFC 9112 9.6).
+constexpr int64_t kLingerMs = 10'000;
+// How long an answer's end may wait for its record. The record itself stays in line for the ledger.
+constexpr int64_t kSettleMs = 5'000;
+
+}  // namespace
+
+void Session::sweep(int64_t now_ms) {
+  const policy::Limits& limits = worker_.shared_.limits;
+  const auto in_state_ms = now_ms - since_ms_;
+  switch (state_) {
+    case State::handshake:
+      if (in_state_ms > int64_t{limits.client_request_ms}) {
+        add(worker_.counters_.handshakes_failed);
+        close_session();
+      }
+      return;
+    case State::head:
+      if (input_.empty() ? in_state_ms > int64_t{limits.client_idle_ms}
+                         : in_state_ms > int64_t{limits.client_request_ms}) {
+        close_session();
+      }
+      return;
+    case State::body:
+      if (in_state_ms > int64_t{limits.client_request_ms}) {
+        refuse({RefusalCode::request_timeout,
+                "The request's body did not arrive in time. Try again.",
+                {}});
+      }
+      return;
+    case State::hold:
+      if (in_state_ms > kSettleMs) {
+        add(worker_.counters_.settle_timeouts);
+        void_request(store_refusal(worker_.snapshot_->policy->contact()));
+      }
+      return;
+    case State::abandoned: {
+      const bool cancel =
+          exchange_->admission.rule->on_client_abort == policy::OnClientAbort::cancel;
+      if (in_state_ms > int64_t{cancel ? limits.abort_drain_ms : limits.upstream_first_byte_ms}) {
+        settle_exchange(ringbuf::Outcome::client_abort, nullptr, Exchange::Then::cut);
+      }
+      return;
+    }
+    case State::relay:
+      send_keepalive(now_ms);
+      [[fallthrough]];
+    case State::upstream:
+      if (stream_.queued_bytes() > 0 &&
+          now_ms - stream_.last_progress_ms() > int64_t{limits.client_stall_ms}) {
+        if (exchange_->settled) {
+          close_session();
+        } else {
+          settle_exchange(ringbuf::Outcome::client_abort, nullptr, Exchange::Then::cut);
+        }
+      }
+      return;
+    case State::settle:
+      if (in_state_ms > kSettleMs) on_settle_timeout();
+      return;
+    case State::linger:
+      if (in_state_ms > kLingerMs) close_session();
+      return;
+    case State::closing:
+      return;
+  }
+}
+
+// Codex gives up on a stream that is silent for long, and counts any event as life; comments it
+// does not count. The event goes between two others, never into one.
+void Session::send_keepalive(int64_t now_ms) {
+  Exchange& exchange = *exchange_;
+  if (!exchange.scanner || exchange.settled || stream_.queued_bytes() > 0 ||
+      now_ms - exchange.last_event_ms < int64_t{worker_.shared_.limits.keepalive_ms} ||
+      !exchange.scanner->between_events()) {
+    return;
+  }
+  constexpr std::string_view kEvent = "data: {\"type\":\"gateway.keepalive\"}\n\n";
+  worker_.scratch_.clear();
+  append_chunk(std::as_bytes(std::span(kEvent)), {}, worker_.scratch_);
+  stream_.write(worker_.scratch_);
+  exchange.last_event_ms = now_ms;
+}
+
+// The ledger cannot write: the client must not wait for ever, and must not see the end of an answer
+// that is not recorded.
+void Session::on_settle_timeout() {
+  add(worker_.counters_.settle_timeouts);
+  worker_.forget(*this);
+  if (exchange_->scanner || exchange_->client_gone) {
+    close_session();
+    return;
+  }
+  add(worker_.counters_.refused[static_cast<size_t>(RefusalCode::store_unavailable)]);
+  send_refusal(store_refusal(worker_.snapshot_->policy->contact()));
+}
+
+void Session::drain() {
+  draining_ = true;
+  if (state_ == State::handshake || (state_ == State::head && input_.empty())) close_session();
+}
+
+void Session::cut(const std::string& why) {
+  if (exchange_ && exchange_->admitted && !exchange_->settled) {
+    spdlog::warn("request={} user={} cut: {}", to_string(exchange_->id), exchange_->record.user,
+                 why);
+    const bool begun = exchange_->scanner != nullptr || exchange_->client_gone;
+    if (!begun) exchange_->refusal = Refusal{RefusalCode::draining, why, {}};
+    settle_exchange(ringbuf::Outcome::cut, nullptr,
+                    begun ? Exchange::Then::cut : Exchange::Then::refuse);
+  } else if (state_ != State::settle) {
+    close_session();
+  }
+}
+
+std::string_view Session::state_name() const {
+  switch (state_) {
+    case State::handshake:
+      return "handshake";
+    case State::head:
+      return "idle";
+    case State::body:
+      return "uploading";
+    case State::hold:
+      return "holding";
+    case State::upstream:
+      return "waiting";
+    case State::relay:
+      return "streaming";
+    case State::abandoned:
+      return "aborted";
+    case State::settle:
+      return "settling";
+    case State::linger:
+      return "ending";
+    case State::closing:
+      return "closing";
+  }
+  return "";
+}
+
+bool Session::info(SessionInfo& out) const {
+  if (!exchange_ || !exchange_->admitted) return false;
+  const ringbuf::UsageRecord& record = exchange_->record;
+  out = {.id = exchange_->id,
+         .user = record.user,
+         .model = record.model_asked,
+         .state = std::string(state_name()),
+         .started_unix_ms = record.started_unix_ms,
+         .events = exchange_->scanner ? exchange_->scanner->events() : 0,
+         .bytes_down = record.bytes_down,
+         .peer_address = record.peer_address,
+         .session_id = record.session_id,
+         .hold_cost = record.hold_cost};
+  return true;
+}
+
+}  // namespace tollgate::proxy
