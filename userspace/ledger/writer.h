@@ -34,9 +34,10 @@ class Writer {
   struct Options {
     size_t batch_records_max = 512;
     std::chrono::milliseconds retry{250};  // after a store error
-    // At least this long from one commit to the next: a lone record is durable at once, a busy
-    // second costs at most 500 disk flushes, and nobody waits more than this for company.
+    // On average at least this long from one commit to the next, so that a busy second costs at
+    // most 500 disk flushes; so many may come ahead of their time after a quieter moment.
     std::chrono::microseconds commit_spacing{2000};
+    int64_t commit_burst = 8;
   };
   struct Counters {
     std::atomic<uint64_t> committed{0};  // usage records; holds are not counted
@@ -103,7 +104,7 @@ class Writer {
   std::atomic<bool> healthy_{true};
   std::atomic<size_t> pending_{0};
   std::atomic<bool> stopping_{false};
-  int64_t last_commit_ns_ = 0;
+  int64_t next_commit_ns_ = 0;  // when the next is due, were there no bursts
   std::atomic<int64_t> stop_deadline_ns_{0};
   Counters counters_;
   mutable std::mutex error_mutex_;
