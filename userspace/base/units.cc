@@ -20,6 +20,14 @@ std::string decimal(NanoUsd amount, size_t places_min, size_t places_max) {
          fraction;
 }
 
+// Commas into the digits of text[first, end).
+void group_digits(std::string& text, size_t first, size_t end) {
+  while (end > first + 3) {
+    end -= 3;
+    text.insert(end, 1, ',');
+  }
+}
+
 }  // namespace
 
 Result<NanoUsd> parse_usd(std::string_view text) {
@@ -57,6 +65,12 @@ std::string format_usd_exact(NanoUsd amount) {
   return decimal(amount, 2, kPlaces);
 }
 
+std::string thousands(int64_t number) {
+  std::string text = std::to_string(number);
+  group_digits(text, number < 0 ? 1 : 0, text.size());
+  return text;
+}
+
 std::string format_usd_short(NanoUsd amount) {
   const uint64_t magnitude = amount.value < 0 ? 0 - static_cast<uint64_t>(amount.value)
                                               : static_cast<uint64_t>(amount.value);
@@ -67,17 +81,8 @@ std::string format_usd_short(NanoUsd amount) {
     places = places == 2 ? 6 : places + 1;
   }
   std::string text = decimal(amount, 2, places);
+  group_digits(text, text.starts_with('-') ? 1 : 0, text.find('.'));
   return text.starts_with('-') ? "-$" + text.substr(1) : "$" + text;
-}
-
-std::string thousands(int64_t number) {
-  std::string text = std::to_string(number);
-  const size_t first = number < 0 ? 1 : 0;
-  for (size_t at = text.size(); at > first + 3;) {
-    at -= 3;
-    text.insert(at, ",");
-  }
-  return text;
 }
 
 }  // namespace tollgate

@@ -32,7 +32,7 @@ inline constexpr int64_t kNanoUsdPerUsd = 1'000'000'000;
 Result<NanoUsd> parse_usd(std::string_view text);
 // Shortest exact decimal with at least two places: "12.40", "0.0000125".
 std::string format_usd_exact(NanoUsd amount);
-// For tables: "$12.40"; below a cent four significant digits: "$0.001234".
+// For people: "$1,234.50"; below a cent four significant digits: "$0.001234".
 std::string format_usd_short(NanoUsd amount);
 
 // "1,234,567"

@@ -51,16 +51,6 @@ std::string hex_bytes(std::string_view bytes) {
   return text;
 }
 
-std::string group_digits(std::string_view digits) {
-  std::string grouped;
-  for (size_t i = 0; i < digits.size(); ++i) {
-    const bool after_digit = i > 0 && digits[i - 1] != '-';
-    if (after_digit && (digits.size() - i) % 3 == 0) grouped += ',';
-    grouped += digits[i];
-  }
-  return grouped;
-}
-
 std::string one_decimal(int64_t tenths) {
   return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10);
 }
@@ -83,17 +73,6 @@ size_t width(std::string_view printable_text) {
   for (const char c : printable_text)
     count += (static_cast<uint8_t>(c) & 0xc0) != 0x80;
   return count;
-}
-
-std::string thousands(int64_t number) {
-  return group_digits(std::to_string(number));
-}
-
-std::string dollars(int64_t nano_usd) {
-  const std::string text = format_usd_short(NanoUsd{nano_usd});  // "-$1234.50"
-  const size_t sign = text.find('$') + 1;
-  const size_t dot = text.find('.');
-  return text.substr(0, sign) + group_digits(text.substr(sign, dot - sign)) + text.substr(dot);
 }
 
 std::string bytes_short(int64_t bytes) {

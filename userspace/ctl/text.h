@@ -8,6 +8,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "userspace/base/units.h"
+
 namespace tollgate::ctl {
 
 // Control characters, invisible and direction-changing ones and broken UTF-8 become visible
@@ -15,8 +17,9 @@ namespace tollgate::ctl {
 std::string printable(std::string_view text);
 size_t width(std::string_view printable_text);  // in characters
 
-std::string thousands(int64_t number);   // 1,234,567
-std::string dollars(int64_t nano_usd);   // $1,234.50
+inline std::string dollars(int64_t nano_usd) {
+  return format_usd_short(NanoUsd{nano_usd});
+}
 std::string bytes_short(int64_t bytes);  // 12.3 MB
 std::string duration_short(int64_t ms);  // 3.2s, 4m10s, 3h12m, 2d4h
 // Quoted where it must be; a cell that a spreadsheet would run as a formula begins with '.

@@ -48,8 +48,9 @@ async def ask(lab, body, name="alice", headers=()):
 
 
 def ask_all(lab, bodies, gate=None, meanwhile=lambda: None, names=("alice",), seconds=120):
-    """All at once, by these clients in turn. With a gate none is answered before the gateway has decided about each; what
-    `meanwhile` looks at is the state in which all that were let through still run."""
+    """All at once, by these clients in turn. With a gate none is answered before the gateway has
+    decided about each; what `meanwhile` looks at is the state in which all that were let through
+    still run."""
     async def everyone():
         tasks = [asyncio.create_task(ask(lab, body, name))
                  for body, name in zip(bodies, itertools.cycle(names))]

@@ -1,5 +1,6 @@
 """The interactive client in a terminal of tmux: keys in, what a person sees out."""
 
+import secrets
 import shutil
 import subprocess
 
@@ -15,7 +16,8 @@ class Tui:
     def __init__(self, lab, name, *command):
         if shutil.which("tmux") is None:
             raise Unavailable("tmux is not installed")
-        self._socket = str(lab.folder / f"tmux-{name}.sock")
+        # Not one that a server before is still about to leave.
+        self._socket = str(lab.folder / f"tmux-{secrets.token_hex(3)}.sock")
         self._cwd = lab.home(name) / "work"
         self._env = [f"{key}={value}" for key, value in lab.client_env(name).items()]
         self._command = lab.client_command(name, *command)

@@ -46,6 +46,8 @@ TEST(FormatUsd, ShortFormKeepsFourDigitsBelowACent) {
   EXPECT_EQ(format_usd_short({12'400'000'000}), "$12.40");
   EXPECT_EQ(format_usd_short({1'234'000}), "$0.001234");
   EXPECT_EQ(format_usd_short({-12'400'000'000}), "-$12.40");
+  EXPECT_EQ(format_usd_short({999'990'000'000}), "$999.99");
+  EXPECT_EQ(format_usd_short({-1'234'567'800'000'000}), "-$1,234,567.80");
 }
 
 }  // namespace
