@@ -30,6 +30,13 @@ Budgets::Outcome Budgets::reserve(const Ask& ask) {
   return outcome;
 }
 
+// When only running requests stand in the way nobody knows; a minute is what a person waits.
+int64_t Budgets::frees_at(Account& account, int64_t rest, BudgetTime now) {
+  constexpr int64_t kMinuteMs = 60'000;
+  const int64_t until_ms = account.consumption.falls_to(rest, now);
+  return until_ms > now.wall_ms ? until_ms : now.wall_ms + kMinuteMs;
+}
+
 Budgets::Outcome Budgets::preview(const Ask& ask) const {
   const std::vector<Bound> bounds = bind(ask);
   return weigh(ask, charge_of(ask, bounds), bounds);
@@ -107,7 +114,7 @@ Budgets::Outcome Budgets::weigh(const Ask& ask, const Charge& charge,
         const auto rest = static_cast<int64_t>(std::max<Wide>(cap_now - held - wanted, 0));
         const int64_t until_ms = account.unit == LimitUnit::concurrent ? 0
                                  : wanted > cap_now                    ? kNever
-                                                    : account.consumption.falls_to(rest, ask.now);
+                                                    : frees_at(account, rest, ask.now);
         if (until_ms > refusing_until_ms) {
           refusing = &bound;
           refusing_until_ms = until_ms;

@@ -174,6 +174,7 @@ class Budgets {
 
   Account* find(const Limit& limit, std::string_view subject) const;
   std::vector<Bound> bind(const Ask& ask) const;
+  static int64_t frees_at(Account& account, int64_t rest, BudgetTime now);
   Charge charge_of(const Ask& ask, const std::vector<Bound>& bounds) const;
   Outcome weigh(const Ask& ask, const Charge& charge, const std::vector<Bound>& bounds) const;
   // Every account that counts such a request, also those that its own policy does not name: one

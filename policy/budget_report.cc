@@ -36,19 +36,21 @@ uint32_t minutes_of(const Window& window) {
 
 // What is recorded, not what is held: a person is warned of what was spent.
 std::vector<Standing> Budgets::standing(const std::vector<Bound>& bounds, BudgetTime now) const {
-  std::vector<Standing> all;
+  std::vector<std::pair<uint32_t, const Bound*>> by_percent;
   for (const Bound& bound : bounds) {
     if (bound.exempt || bound.account->unit == LimitUnit::concurrent) continue;
-    const Limit& limit = *bound.binding.limit;
-    const uint32_t percent =
-        percent_of(bound.account->consumption.used(now), cap(limit, *bound.account, now.window_ms));
-    all.push_back({std::min(percent, 100u), minutes_of(limit.window),
-                   bound.account->consumption.falls_to(0, now) / 1'000});
+    const int64_t cap_now = cap(*bound.binding.limit, *bound.account, now.window_ms);
+    const uint32_t percent = percent_of(bound.account->consumption.used(now), cap_now);
+    by_percent.emplace_back(std::min(percent, 100u), &bound);
   }
-  std::stable_sort(all.begin(), all.end(), [](const Standing& a, const Standing& b) {
-    return a.used_percent > b.used_percent;
-  });
-  if (all.size() > 2) all.resize(2);
+  std::stable_sort(by_percent.begin(), by_percent.end(),
+                   [](const auto& a, const auto& b) { return a.first > b.first; });
+  std::vector<Standing> all;
+  for (const auto& [percent, bound] : by_percent) {
+    if (all.size() == 2) break;
+    all.push_back({percent, minutes_of(bound->binding.limit->window),
+                   bound->account->consumption.falls_to(0, now) / 1'000});
+  }
   return all;
 }
 
