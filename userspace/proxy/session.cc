@@ -462,6 +462,7 @@ void Session::send_refusal(const Refusal& refusal) {
 }
 
 void Session::end_exchange(bool keep_alive) {
+  served_ = true;
   exchange_.reset();
   paused_upstream_ = false;
   if (!keep_alive || draining_) {

@@ -15,6 +15,8 @@ using policy::RefusalCode;
 // After a refusal the client may still be sending its body; reading it avoids the RST that would
 // destroy the answer before it was read (RFC 9112 9.6).
 constexpr int64_t kLingerMs = 10'000;
+// Who connected just before a drain hears in words why he is not served, if he asks within this.
+constexpr int64_t kFirstRequestMs = 1'000;
 // How long an answer's end may wait for its record. The record itself stays in line for the ledger.
 constexpr int64_t kSettleMs = 5'000;
 
@@ -25,12 +27,16 @@ void Session::sweep(int64_t now_ms) {
   const auto in_state_ms = now_ms - since_ms_;
   switch (state_) {
     case State::handshake:
-      if (in_state_ms > int64_t{limits.client_request_ms}) {
+      if (in_state_ms > (draining_ ? kFirstRequestMs : int64_t{limits.client_request_ms})) {
         add(worker_.counters_.handshakes_failed);
         close_session();
       }
       return;
     case State::head:
+      if (draining_ && input_.empty() && in_state_ms > kFirstRequestMs) {
+        close_session();
+        return;
+      }
       if (input_.empty() ? in_state_ms > int64_t{limits.client_idle_ms}
                          : in_state_ms > int64_t{limits.client_request_ms}) {
         close_session();
@@ -112,7 +118,7 @@ void Session::on_settle_timeout() {
 
 void Session::drain() {
   draining_ = true;
-  if (state_ == State::handshake || (state_ == State::head && input_.empty())) close_session();
+  if (served_ && state_ == State::head && input_.empty()) close_session();
 }
 
 void Session::cut(const std::string& why) {

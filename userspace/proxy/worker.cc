@@ -107,6 +107,7 @@ void Worker::on_accepted(UniqueFd connection) {
       Accepted{.fd = std::move(connection), .tag = tag, .remote = *remote, .flow_id = flow_id});
   session->index = sessions_.size();
   sessions_.push_back(std::move(session));
+  if (draining_) sessions_.back()->drain();  // it was in the listener's queue
 }
 
 void Worker::on_accept_error(int sys_errno) {
