@@ -120,8 +120,8 @@ class Session final : StreamEvents, UpstreamUser {
   bool paused_upstream_ = false;
   bool stream_closed_ = false;
   bool served_ = false;  // at least one request was answered
-  int64_t since_ms_;   // when the state began
-  std::string input_;  // bytes not yet read as head or body
+  int64_t since_ms_;     // when the state began
+  std::string input_;    // bytes not yet read as head or body
   size_t scanned_ = 0;
   uint64_t body_remaining_ = 0;
   uint64_t dropped_bytes_ = 0;
