@@ -8,12 +8,6 @@
 
 namespace tollgate::policy {
 
-__extension__ using Wide = __int128;
-
-inline int64_t clamped(Wide sum) {
-  return static_cast<int64_t>(std::min<Wide>(sum, std::numeric_limits<int64_t>::max()));
-}
-
 // Nothing was sent, or the provider refused it: it counts as no request either.
 inline bool is_void(const Charge& charge) {
   return charge.cost.value == 0 && charge.tokens == 0;

@@ -70,8 +70,8 @@ std::string amount_text(LimitUnit unit, int64_t amount) {
 }
 
 std::string usage_text(const LimitWords& words) {
-  std::string text = words.limit.per == LimitScope::user ? "user " : "group ";
-  text += visible(words.subject) + ": " + share_text(words);
+  std::string text(to_string(words.limit.per));
+  text += " " + visible(words.subject) + ": " + share_text(words);
   if (words.limit.unit != LimitUnit::concurrent) text += " " + span_text(words.limit.window);
   return text;
 }

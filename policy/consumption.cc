@@ -16,12 +16,6 @@ int64_t floor_div(int64_t a, int64_t b) {
   return a / b - (a % b < 0 ? 1 : 0);
 }
 
-__extension__ using Wide = __int128;
-
-int64_t clamped(Wide sum) {
-  return static_cast<int64_t>(std::min<Wide>(sum, std::numeric_limits<int64_t>::max()));
-}
-
 }  // namespace
 
 Consumption::Consumption(const Window& window, const PeriodOf& period_of)

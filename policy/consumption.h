@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "policy/limit.h"
+#include "policy/wide.h"
 #include "userspace/base/period.h"
 
 namespace tollgate::policy {
@@ -51,7 +52,7 @@ class Consumption {
   int64_t bucket_ms_ = 1;
   Period period_;               // calendar: the last one asked for
   std::vector<Entry> entries_;  // sorted; only those with an amount, so an idle account is small
-  __extension__ __int128 sum_ = 0;
+  Wide sum_ = 0;
 };
 
 }  // namespace tollgate::policy

@@ -4,6 +4,15 @@
 
 namespace tollgate::policy {
 
+std::string_view to_string(LimitScope scope) {
+  return scope == LimitScope::user ? "user" : "group";
+}
+
+std::string_view to_string(LimitUnit unit) {
+  constexpr std::string_view kNames[] = {"usd", "tokens", "requests", "concurrent"};
+  return kNames[static_cast<size_t>(unit)];
+}
+
 std::string to_string(const Window& window) {
   constexpr int64_t kDayMs = 86'400'000;
   constexpr std::pair<int64_t, const char*> kUnits[] = {

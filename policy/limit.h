@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace tollgate::policy {
@@ -11,12 +12,15 @@ enum class LimitScope : uint8_t {
   user,   // each user has the amount for himself
   group,  // each group of the policy has it once; its members share it
 };
+std::string_view to_string(LimitScope scope);  // as the configuration names it
+
 enum class LimitUnit : uint8_t {
   usd,         // nano-USD
   tokens,      // input + output
   requests,    // admitted ones
   concurrent,  // running now; has no window
 };
+std::string_view to_string(LimitUnit unit);
 
 struct Window {
   enum class Kind : uint8_t { rolling, day, week, month };

@@ -23,10 +23,10 @@ std::string joined(const std::vector<std::string>& names) {
 
 // Models in any order are the same selection.
 std::string series_of(const Limit& limit, std::vector<std::string> models) {
-  constexpr std::string_view kUnits[] = {"usd", "tokens", "requests", "concurrent"};
   std::sort(models.begin(), models.end());
-  std::string series = limit.per == LimitScope::user ? "user " : "group ";
-  series += kUnits[static_cast<size_t>(limit.unit)];
+  std::string series(to_string(limit.per));
+  series += " ";
+  series += to_string(limit.unit);
   if (limit.unit != LimitUnit::concurrent) series += " " + to_string(limit.window);
   for (const std::string& model : models)
     series += "\n" + model;

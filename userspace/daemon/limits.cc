@@ -31,15 +31,6 @@ Period calendar_period(const policy::Window& window, int64_t wall_ms) {
   return period_of(unit, window.timezone, wall_ms);
 }
 
-std::string_view name_of(LimitUnit unit) {
-  constexpr std::string_view kNames[] = {"usd", "tokens", "requests", "concurrent"};
-  return kNames[static_cast<size_t>(unit)];
-}
-
-std::string_view name_of(LimitScope scope) {
-  return scope == LimitScope::user ? "user" : "group";
-}
-
 LimitScope scope_named(const std::string& name) {
   return name == "group" ? LimitScope::group : LimitScope::user;
 }
@@ -61,9 +52,9 @@ json to_json(const policy::Budgets::State& state) {
   const int64_t cap = limit.amount + state.granted;
   const bool windowed = limit.unit != LimitUnit::concurrent;
   __extension__ using Wide = __int128;
-  return {{"scope", name_of(limit.per)},
+  return {{"scope", to_string(limit.per)},
           {"subject", state.subject},
-          {"unit", name_of(limit.unit)},
+          {"unit", to_string(limit.unit)},
           {"window", windowed ? to_string(limit.window) : ""},
           {"policies", state.policies},
           {"models", state.models},
@@ -97,9 +88,9 @@ json to_json(const policy::Budgets::Alert& alert) {
   return {{"version", 1},
           {"alert",
            {{"limit", alert.limit},
-            {"scope", name_of(alert.scope)},
+            {"scope", to_string(alert.scope)},
             {"subject", alert.subject},
-            {"unit", name_of(alert.unit)},
+            {"unit", to_string(alert.unit)},
             {"window", to_string(alert.window)},
             {"used", alert.used},
             {"limit_amount", alert.limit_amount},

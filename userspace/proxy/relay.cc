@@ -193,9 +193,7 @@ void Session::relay_events(std::span<const std::byte> bytes) {
   Exchange& exchange = *exchange_;
   const codec::SseScanner::Output out = exchange.scanner->feed(bytes);
   if (!exchange.client_gone) {
-    worker_.scratch_.clear();
-    append_chunk(out.held, out.pass, worker_.scratch_);
-    stream_.write(worker_.scratch_);
+    write_chunk(out.held, out.pass);
     exchange.last_event_ms = worker_.now_ms();
   }
   fault_point(out.terminal ? "terminal_held" : "event_relayed");
@@ -306,9 +304,7 @@ void Session::on_settled() {
   switch (exchange.then) {
     case Exchange::Then::release:
       set_state(State::relay);
-      worker_.scratch_.clear();
-      append_chunk(exchange.scanner->release(), {}, worker_.scratch_);
-      stream_.write(worker_.scratch_);
+      write_chunk(exchange.scanner->release());
       fault_point("released");
       if (exchange.upstream_ended) finish_answer();
       return;
@@ -327,18 +323,21 @@ void Session::on_settled() {
   }
 }
 
+void Session::write_chunk(std::span<const std::byte> first, std::span<const std::byte> second) {
+  worker_.scratch_.clear();
+  append_chunk(first, second, worker_.scratch_);
+  stream_.write(worker_.scratch_);
+}
+
 void Session::finish_answer() {
   Exchange& exchange = *exchange_;
-  worker_.scratch_.clear();
   if (exchange.scanner) {
-    append_chunk(exchange.scanner->release(), {}, worker_.scratch_);
-    stream_.write(worker_.scratch_);
+    write_chunk(exchange.scanner->release());
     stream_.write(kLastChunk);
   } else {
     stream_.write(exchange.answer_head);
     if (exchange.answer_chunked) {
-      append_chunk(exchange.answer, {}, worker_.scratch_);
-      stream_.write(worker_.scratch_);
+      write_chunk(exchange.answer);
       stream_.write(kLastChunk);
     } else {
       stream_.write(exchange.answer);

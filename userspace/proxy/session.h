@@ -99,6 +99,8 @@ class Session final : StreamEvents, UpstreamUser {
   void relay_events(std::span<const std::byte> bytes);
   void settle_exchange(ringbuf::Outcome outcome, const codec::ResponseFacts* facts,
                        Exchange::Then then);
+  // One chunk to the client around two runs of bytes; nothing when both are empty.
+  void write_chunk(std::span<const std::byte> first, std::span<const std::byte> second = {});
   void finish_answer();
   void answer_locally(int status, std::string body, bool head_only);
   void refuse(policy::Refusal refusal);

@@ -97,9 +97,7 @@ void Session::send_keepalive(int64_t now_ms) {
     return;
   }
   constexpr std::string_view kEvent = "data: {\"type\":\"gateway.keepalive\"}\n\n";
-  worker_.scratch_.clear();
-  append_chunk(std::as_bytes(std::span(kEvent)), {}, worker_.scratch_);
-  stream_.write(worker_.scratch_);
+  write_chunk(std::as_bytes(std::span(kEvent)));
   exchange.last_event_ms = now_ms;
 }
 
