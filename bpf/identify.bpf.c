@@ -16,7 +16,7 @@ const volatile __u64 netns_cookie = 0;
 /* Peers of one moment. Two of these take turns: userspace fills the idle one, then stores it in
  * the single slot of `peers`. That store returns only when no program uses the former one. */
 struct peer_set {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(max_entries, TG_PEERS_MAX);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct tg_peer_key);
@@ -45,7 +45,7 @@ struct {
 } events SEC(".maps");
 
 struct flow_ends {
-	struct tg_peer_key remote; /* ifindex still 0 */
+	struct tg_peer_key remote; /* a whole address; ifindex still 0 */
 	struct tg_endpoint_key local;
 	__u16 remote_port;
 };
@@ -60,6 +60,7 @@ static __always_inline bool ends_of(const struct tcp_sock *tcp, struct flow_ends
 	__u32 family = sk->skc_family;
 	int i;
 
+	ends->remote.prefix_bits = TG_PEER_PREFIX_BITS + TG_ADDRESS_BYTES * 8;
 	ends->local.port = sk->skc_num;
 	ends->remote_port = bpf_ntohs(sk->skc_dport);
 	if (family == TG_FAMILY_V4) {
@@ -100,7 +101,7 @@ static __always_inline void emit(struct bpf_sock_ops *ctx, enum tg_event kind,
 	event->remote_port = ends->remote_port;
 	event->local_port = ends->local.port;
 	event->event = kind;
-	if (kind == TG_EVENT_CLOSE) {
+	if (kind == TG_EVENT_CLOSE || kind == TG_EVENT_UPSTREAM_CLOSE) {
 		/* The kernel counts a received FIN as one byte, and repeats in bytes_sent. */
 		bool fin = tcp->inet_conn.icsk_inet.sk.__sk_common.skc_flags & (1UL << SOCK_DONE);
 
@@ -147,7 +148,7 @@ static __always_inline void on_established(struct bpf_sock_ops *ctx, struct bpf_
 		tg_count(TG_IDENTIFY_UNKNOWN_FAMILY);
 		return;
 	}
-	if (!bpf_map_lookup_elem(&endpoints, &ends.local)) {
+	if (!bpf_map_lookup_elem(&endpoints, &ends.local) && !tg_is_intercepted(&ends.local)) {
 		tg_count(TG_IDENTIFY_NOT_ENDPOINT);
 		return;
 	}
@@ -167,6 +168,27 @@ static __always_inline void on_established(struct bpf_sock_ops *ctx, struct bpf_
 	emit(ctx, fresh.tag.peer_id ? TG_EVENT_OPEN : TG_EVENT_PEER_UNKNOWN, tcp, &ends, &fresh);
 }
 
+/* What the daemon connects to: its bytes are matched with what was metered. */
+static __always_inline void on_connected(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
+					 struct tcp_sock *tcp)
+{
+	struct tg_flow fresh = {.upstream = 1};
+	struct flow_ends ends = {};
+
+	if (!ends_of(tcp, &ends)) {
+		tg_count(TG_IDENTIFY_UNKNOWN_FAMILY);
+		return;
+	}
+	if (!bpf_sk_storage_get(&flows, sk, &fresh, BPF_SK_STORAGE_GET_F_CREATE)) {
+		tg_count(TG_IDENTIFY_NO_STORAGE);
+		return;
+	}
+	if (bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG))
+		tg_count(TG_IDENTIFY_NO_CALLBACK);
+	tg_count(TG_IDENTIFY_UPSTREAM);
+	emit(ctx, TG_EVENT_UPSTREAM_OPEN, tcp, &ends, &fresh);
+}
+
 static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *sk,
 				     struct tcp_sock *tcp)
 {
@@ -183,7 +205,7 @@ static __always_inline void on_state(struct bpf_sock_ops *ctx, struct bpf_sock *
 		return;
 	}
 	tg_count(TG_FLOW_CLOSED);
-	emit(ctx, TG_EVENT_CLOSE, tcp, &ends, flow);
+	emit(ctx, flow->upstream ? TG_EVENT_UPSTREAM_CLOSE : TG_EVENT_CLOSE, tcp, &ends, flow);
 }
 
 SEC("sockops")
@@ -193,7 +215,8 @@ int tg_identify(struct bpf_sock_ops *ctx)
 	struct bpf_sock *sk;
 	struct tcp_sock *tcp;
 
-	if (op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB && op != BPF_SOCK_OPS_STATE_CB)
+	if (op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB && op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB &&
+	    op != BPF_SOCK_OPS_STATE_CB)
 		return tg_counted(TG_IDENTIFY_OTHER_OP, 1);
 	if (bpf_get_netns_cookie(ctx) != netns_cookie)
 		return tg_counted(TG_IDENTIFY_OTHER_NETNS, 1);
@@ -205,6 +228,8 @@ int tg_identify(struct bpf_sock_ops *ctx)
 		return tg_counted(TG_IDENTIFY_NO_SOCKET, 1);
 	if (op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
 		on_established(ctx, sk, tcp);
+	else if (op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)
+		on_connected(ctx, sk, tcp);
 	else
 		on_state(ctx, sk, tcp);
 	return 1;

@@ -15,6 +15,15 @@ struct {
 	__type(value, __u8);
 } endpoints SEC(".maps");
 
+/* What clients connect to that is not ours: a provider's addresses, routed into the tunnel. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, TG_INTERCEPTS_MAX);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct tg_intercept_key);
+	__type(value, __u8);
+} intercepts SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, TG_COUNTER_MAX);
@@ -30,6 +39,16 @@ static __always_inline void tg_map_v4(__u8 addr[TG_ADDRESS_BYTES], __be32 v4)
 	words[1] = 0;
 	words[2] = bpf_htonl(0xffff);
 	words[3] = v4;
+}
+
+static __always_inline bool tg_is_intercepted(const struct tg_endpoint_key *local)
+{
+	struct tg_intercept_key key = {.prefix_bits = TG_ADDRESS_BYTES * 8};
+
+	if (local->port != TG_INTERCEPT_PORT)
+		return false;
+	__builtin_memcpy(key.addr, local->addr, TG_ADDRESS_BYTES);
+	return bpf_map_lookup_elem(&intercepts, &key) != NULL;
 }
 
 #endif

@@ -1,9 +1,9 @@
 /* Hands a client's SYN to the proxy's listener, wherever that one is bound.
  *
  * Runs when no established socket matched, after IP reassembly, once per connection. Whatever is
- * not TCP from a tunnel to an endpoint is none of our business: SK_PASS, the ordinary lookup goes
- * on. What is, goes to the proxy or nowhere: without a listener the SYN is dropped, so a dead
- * daemon means closed, never somebody else's socket. */
+ * not TCP from a tunnel to an endpoint, or to an intercepted address, is none of our business:
+ * SK_PASS, the ordinary lookup goes on. What is, goes to the proxy or nowhere: without a listener
+ * the SYN is dropped, so a dead daemon means closed, never somebody else's socket. */
 #include "count.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -68,7 +68,10 @@ int tg_steer(struct bpf_sk_lookup *ctx)
 	}
 	key.family = ctx->family;
 	key.port = ctx->local_port;
-	if (!bpf_map_lookup_elem(&endpoints, &key))
-		return tg_counted(TG_STEER_NOT_ENDPOINT, SK_PASS);
+	if (!bpf_map_lookup_elem(&endpoints, &key)) {
+		if (!tg_is_intercepted(&key))
+			return tg_counted(TG_STEER_NOT_ENDPOINT, SK_PASS);
+		tg_count(TG_STEER_INTERCEPTED);
+	}
 	return assign_listener(ctx, slot);
 }

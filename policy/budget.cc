@@ -23,11 +23,24 @@ Budgets::Outcome Budgets::reserve(const Ask& ask) {
   open.user = ask.peer.user;
   open.groups = ask.peer.groups;
   open.model = ask.model;
-  for_each_covering(ask.peer.user, ask.peer.groups, ask.model,
-                    [&](Account& account) { link(open, account); });
-  const bool fresh = open_.emplace(ask.id, std::move(open)).second;
-  TG_ASSERT(fresh);
+  hold(ask.id, std::move(open));
   return outcome;
+}
+
+void Budgets::take_over(Running running) {
+  Open open;
+  open.charge = running.charge;
+  open.user = std::move(running.user);
+  open.groups = std::move(running.groups);
+  open.model = std::move(running.model);
+  hold(running.id, std::move(open));
+}
+
+void Budgets::hold(const RequestId& id, Open open) {
+  for_each_covering(open.user, open.groups, open.model,
+                    [&](Account& account) { link(open, account); });
+  const bool fresh = open_.emplace(id, std::move(open)).second;
+  TG_ASSERT(fresh);
 }
 
 // When only running requests stand in the way nobody knows; a minute is what a person waits.

@@ -82,6 +82,16 @@ class Budgets {
   // Holds the charge against every limit that binds the request, or against none.
   Outcome reserve(const Ask& ask);
 
+  // What another process has admitted and not settled: held as it is, whatever the limits say.
+  struct Running {
+    RequestId id;
+    std::string user;
+    std::vector<std::string> groups;
+    std::string model;  // served
+    Charge charge;
+  };
+  void take_over(Running running);
+
   struct Settlement {
     RequestId id;
     Charge charge;  // zero: void, it counts as no request either
@@ -176,6 +186,7 @@ class Budgets {
   std::vector<Bound> bind(const Ask& ask) const;
   static int64_t frees_at(Account& account, int64_t rest, BudgetTime now);
   Charge charge_of(const Ask& ask, const std::vector<Bound>& bounds) const;
+  void hold(const RequestId& id, Open open);
   Outcome weigh(const Ask& ask, const Charge& charge, const std::vector<Bound>& bounds) const;
   // Every account that counts such a request, also those that its own policy does not name: one
   // that is about to be followed, or was just before.

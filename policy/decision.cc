@@ -17,6 +17,7 @@ constexpr std::string_view kFinal = "invalid_prompt";
 constexpr std::array<RefusalShape, kRefusalCodeCount> kShapes = {{
     {RefusalCode::peer_unknown, "peer_unknown", 400, kInvalid, kFinal},
     {RefusalCode::identity_changed, "identity_changed", 400, kInvalid, kFinal},
+    {RefusalCode::access_revoked, "access_revoked", 400, kInvalid, kFinal},
     {RefusalCode::policy_none, "policy_none", 400, kInvalid, kFinal},
     {RefusalCode::model_denied, "model_denied", 403, "permission_error", "model_not_found"},
     {RefusalCode::price_unknown, "price_unknown", 400, kInvalid, kFinal},
@@ -29,6 +30,7 @@ constexpr std::array<RefusalShape, kRefusalCodeCount> kShapes = {{
     // gives them, and their own name as code.
     {RefusalCode::endpoint_unknown, "endpoint_unknown", 404, kInvalid, "endpoint_unknown"},
     {RefusalCode::method_not_allowed, "method_not_allowed", 405, kInvalid, "method_not_allowed"},
+    {RefusalCode::host_mismatch, "host_mismatch", 421, kInvalid, "host_mismatch"},
     {RefusalCode::upgrade_refused, "upgrade_refused", 426, kInvalid, "upgrade_refused"},
     {RefusalCode::head_malformed, "head_malformed", 400, kInvalid, kFinal},
     {RefusalCode::head_too_large, "head_too_large", 400, kInvalid, kFinal},
@@ -41,6 +43,7 @@ constexpr std::array<RefusalShape, kRefusalCodeCount> kShapes = {{
     {RefusalCode::request_timeout, "request_timeout", 408, kInvalid, "request_timeout"},
     {RefusalCode::overloaded, "overloaded", 503, kServer, "overloaded"},
     {RefusalCode::draining, "draining", 503, kServer, "draining"},
+    {RefusalCode::unmetered_traffic, "unmetered_traffic", 503, kServer, "unmetered_traffic"},
     {RefusalCode::store_unavailable, "store_unavailable", 503, kServer, "store_unavailable"},
     {RefusalCode::upstream_unreachable, "upstream_unreachable", 503, kServer,
      "upstream_unreachable"},
@@ -138,6 +141,23 @@ std::string refusal_body(const Refusal& refusal) {
   }
   body += "}}";
   return body;
+}
+
+std::string refusal_event(const Refusal& refusal, const BegunAnswer& answer) {
+  std::string event = "event: response.failed\ndata: ";
+  event += R"({"type":"response.failed","sequence_number":)";
+  event += std::to_string(answer.sequence_number);
+  event += R"(,"response":{"id":)";
+  append_string(event, answer.id);
+  event += R"(,"object":"response","created_at":)" + std::to_string(answer.created_unix_s);
+  event += R"(,"status":"failed","model":)";
+  append_string(event, answer.model);
+  event += R"(,"output":[],"usage":null,"error":{"code":)";
+  append_string(event, kFinal);
+  event += R"(,"message":)";
+  append_string(event, refusal.message);
+  event += "}}}\n\n";
+  return event;
 }
 
 }  // namespace tollgate::policy

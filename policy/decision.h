@@ -16,6 +16,7 @@ enum class RefusalCode : uint8_t {
   // identity
   peer_unknown,      // no identity for this connection
   identity_changed,  // the tag's generation is no longer the snapshot's
+  access_revoked,    // `tollgate revoke`, until `tollgate restore`
   // policy
   policy_none,     // the user has no policy at all
   model_denied,    // no policy of the user allows the model
@@ -28,6 +29,7 @@ enum class RefusalCode : uint8_t {
   // request
   endpoint_unknown,
   method_not_allowed,
+  host_mismatch,    // Host and SNI differ at an intercepted address
   upgrade_refused,  // WebSocket: 426, the one answer that makes Codex fall back at once
   head_malformed,
   head_too_large,
@@ -41,6 +43,7 @@ enum class RefusalCode : uint8_t {
   // gateway and upstream trouble: transient, 503
   overloaded,  // a configured bound (connections, body memory) is reached
   draining,
+  unmetered_traffic,  // the detector saw bytes without a record, and on_unmetered = "refuse"
   store_unavailable,  // the ledger cannot record: nothing is admitted
   upstream_unreachable,
   upstream_certificate,
@@ -48,7 +51,7 @@ enum class RefusalCode : uint8_t {
   upstream_timeout,
   upstream_protocol,  // an answer that is not HTTP/1.1 as we accept it
 };
-inline constexpr size_t kRefusalCodeCount = 29;
+inline constexpr size_t kRefusalCodeCount = 32;
 
 struct RefusalShape {
   RefusalCode code;
@@ -76,5 +79,16 @@ struct Refusal {
 // The Codex-shaped JSON body: {"error":{"message","type","code","param"}}, with "resets_at" where a
 // time is known. Message is escaped.
 std::string refusal_body(const Refusal& refusal);
+
+// What the client knows of the answer that a refusal ends.
+struct BegunAnswer {
+  std::string_view id;
+  std::string_view model;
+  int64_t created_unix_s = 0;
+  uint64_t sequence_number = 0;  // of the event that comes next
+};
+// The event that ends a stream which has begun, where no status can say it any more. Its code is
+// always the one that makes Codex stop and show the bare message.
+std::string refusal_event(const Refusal& refusal, const BegunAnswer& answer);
 
 }  // namespace tollgate::policy

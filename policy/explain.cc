@@ -39,6 +39,11 @@ Policy::Explanation Policy::explain(std::string_view user, std::string_view mode
   steps.push_back({"peer", has_peer,
                    has_peer ? "connects from " + to_string(known->address)
                             : "no [[peer]] has the user " + visible(user)});
+  for (const Peer& peer : parts_.peers) {
+    if (peer.user != user || !peer.revoked) continue;
+    const std::string why = peer.revoked_why.empty() ? "" : ": " + peer.revoked_why;
+    steps.push_back({"access", false, "revoked at " + to_string(peer.address) + why});
+  }
   steps.push_back({"groups", !subject.groups.empty(), list(subject.groups)});
   for (const Rule& rule : parts_.rules) {
     steps.push_back(explain_rule(rule, applies(rule, subject), model));

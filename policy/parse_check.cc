@@ -43,6 +43,33 @@ void check_downgrades(const Draft& draft, Problems& problems) {
   }
 }
 
+// Nobody would get what two claim. A key without an address claims all that the tunnel gives it.
+void check_twice(const Draft& draft, Problems& problems) {
+  using First = std::map<std::pair<std::string, std::string>, uint32_t>;  // tunnel, who → line
+  First addresses;
+  First keys;
+  const auto check = [&](First& first, size_t index, const char* key, const std::string& who,
+                         const std::string& remedy) {
+    const uint32_t line = draft.peer_lines[index];
+    const auto [known, inserted] =
+        first.emplace(std::pair(draft.config.peers[index].tunnel, who), line);
+    if (inserted) return;
+    problems.push_back({line, "peer[" + std::to_string(index) + "]." + key,
+                        who + " is also the peer of line " + std::to_string(known->second),
+                        remedy});
+  };
+  for (size_t i = 0; i < draft.config.peers.size(); ++i) {
+    const ConfiguredPeer& peer = draft.config.peers[i];
+    if (peer.address) {
+      check(addresses, i, "address", to_string(*peer.address),
+            "keep one [[peer]] for each address of a tunnel");
+    } else if (!peer.public_key.empty()) {
+      check(keys, i, "public_key", peer.public_key,
+            "keep one [[peer]] for each key, or write the address of each");
+    }
+  }
+}
+
 }  // namespace
 
 void check_references(Draft& draft, Problems& problems) {
@@ -50,20 +77,8 @@ void check_references(Draft& draft, Problems& problems) {
   check_names(draft.rule_groups, config.groups, "group", problems);
   check_names(draft.rule_providers, config.providers, "provider", problems);
   check_downgrades(draft, problems);
-  std::map<std::pair<std::string, IpAddress>, uint32_t> first_lines;
-  for (size_t i = 0; i < config.peers.size(); ++i) {
-    Peer& peer = config.peers[i];
-    // All zero is what a peer without a valid address is left with; that has its own Problem.
-    if (peer.address != IpAddress{}) {
-      const auto [first, inserted] =
-          first_lines.emplace(std::pair(peer.tunnel, peer.address), draft.peer_lines[i]);
-      if (!inserted) {
-        problems.push_back(
-            {draft.peer_lines[i], "peer[" + std::to_string(i) + "].address",
-             to_string(peer.address) + " is also the peer of line " + std::to_string(first->second),
-             "keep one [[peer]] for each address of a tunnel"});
-      }
-    }
+  check_twice(draft, problems);
+  for (ConfiguredPeer& peer : config.peers) {
     for (const Group& group : config.groups) {
       if (std::find(group.members.begin(), group.members.end(), peer.user) != group.members.end()) {
         peer.groups.push_back(group.name);

@@ -61,6 +61,8 @@ bool parse_choice(TomlReader& reader, std::string_view key,
 
 // [[provider]], [[group]], [[peer]], [[policy]].
 void parse_parts(TomlReader& root, Draft& draft);
+// [[intercept]]; after [gateway], which it must fit.
+void parse_intercepts(TomlReader& root, Draft& draft, Problems& problems);
 void parse_rule(TomlReader& reader, Draft& draft, std::set<std::string>& names);
 // The [[policy.limit]] tables of one [[policy]].
 void parse_policy_limits(TomlReader& policy, Draft& draft, Rule& rule);

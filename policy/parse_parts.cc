@@ -1,6 +1,7 @@
 #include <set>
 
 #include "policy/parse_internal.h"
+#include "userspace/base/text.h"
 
 namespace tollgate::policy {
 namespace {
@@ -86,21 +87,44 @@ void parse_group(TomlReader& reader, Config& config, std::set<std::string>& name
   config.groups.push_back(std::move(group));
 }
 
-void read_address(TomlReader& reader, Peer& peer) {
+void read_address(TomlReader& reader, ConfiguredPeer& peer) {
+  const bool by_key = reader.has("public_key");
+  if (by_key && !reader.has("address")) {
+    reader.text("address");  // makes the key known
+    return;
+  }
   const std::string text = reader.required_text("address", "\"10.99.0.2\"");
   if (text.empty()) return;
-  if (const auto address = parse_ip(text)) {
-    peer.address = *address;
-  } else if (text.find('/') != text.npos) {
+  const auto prefix = parse_prefix(text);
+  if (!prefix) {
+    const bool slash = text.find('/') != text.npos;
+    reader.problem("address",
+                   "\"" + text + (slash ? "\" is no prefix of addresses" : "\" is no IP address"),
+                   slash ? "write it like \"10.99.4.0/24\", with zeros behind the prefix"
+                         : "write it like \"10.99.0.2\" or \"fd99::2\"");
+  } else if (!prefix->is_single() && !peer.prefix_is_one_user) {
     reader.problem("address", "\"" + text + "\" is a prefix: everyone in it would be one user",
-                   "write one [[peer]] for each address, without /");
+                   "write one [[peer]] for each address, without /; or, where one machine of one "
+                   "user has them all, prefix_is_one_user = true");
   } else {
-    reader.problem("address", "\"" + text + "\" is no IP address",
-                   "write it like \"10.99.0.2\" or \"fd99::2\"");
+    peer.address = *prefix;
   }
 }
 
-void read_tunnel(TomlReader& reader, const std::vector<std::string>& tunnels, Peer& peer) {
+void read_public_key(TomlReader& reader, ConfiguredPeer& peer) {
+  constexpr size_t kKeyBytes = 32;
+  const auto key = reader.text("public_key");
+  if (!key) return;
+  if (is_base64(*key, kKeyBytes)) {
+    peer.public_key = *key;
+  } else {
+    reader.problem("public_key", "\"" + printable(*key) + "\" is no WireGuard key",
+                   "write the 44 characters that `wg show INTERFACE peers` shows");
+  }
+}
+
+void read_tunnel(TomlReader& reader, const std::vector<std::string>& tunnels,
+                 ConfiguredPeer& peer) {
   const auto tunnel = reader.text("tunnel");
   if (!tunnel) {
     if (tunnels.size() == 1) peer.tunnel = tunnels.front();
@@ -119,7 +143,9 @@ void read_tunnel(TomlReader& reader, const std::vector<std::string>& tunnels, Pe
 }
 
 void parse_peer(TomlReader& reader, Draft& draft) {
-  Peer peer;
+  ConfiguredPeer peer;
+  peer.prefix_is_one_user = reader.flag("prefix_is_one_user").value_or(false);
+  read_public_key(reader, peer);
   read_address(reader, peer);
   read_tunnel(reader, draft.config.gateway.tunnels, peer);
   peer.user = reader.required_text("user", "\"alice@example.com\"");

@@ -44,23 +44,47 @@ Policy::Policy(Parts parts) : parts_(std::move(parts)) {
   }
   for (const Peer& peer : parts_.peers) {
     if (peer.tag.peer_id != 0) by_id_.emplace(peer.tag.peer_id, &peer);
-    const auto [known, inserted] = by_address_.emplace(peer.address, &peer);
+    if (!peer.address.is_single()) {
+      prefixes_.push_back(&peer);
+      continue;
+    }
+    const auto [known, inserted] = by_address_.emplace(peer.address.address, &peer);
     if (!inserted) known->second = nullptr;
   }
+  std::stable_sort(prefixes_.begin(), prefixes_.end(),
+                   [](const Peer* a, const Peer* b) { return a->address.bits > b->address.bits; });
+}
+
+std::shared_ptr<const Policy> Policy::with_peers(std::vector<Peer> peers) const {
+  Parts parts = parts_;
+  parts.peers = std::move(peers);
+  return std::make_shared<const Policy>(std::move(parts));
+}
+
+const Peer* Policy::peer_by_id(uint32_t peer_id) const {
+  const auto found = by_id_.find(peer_id);
+  return found == by_id_.end() ? nullptr : found->second;
 }
 
 const Peer* Policy::peer_by_tag(PeerTag tag) const {
-  const auto found = by_id_.find(tag.peer_id);
-  if (found == by_id_.end() || found->second->tag != tag) return nullptr;
-  return found->second;
+  const Peer* peer = peer_by_id(tag.peer_id);
+  return peer != nullptr && peer->tag == tag ? peer : nullptr;
 }
 
 const Peer* Policy::peer_by_address(const IpAddress& address) const {
   const auto found = by_address_.find(address);
-  return found == by_address_.end() ? nullptr : found->second;
+  if (found != by_address_.end()) return found->second;
+  // The longest prefix; two of that length that both hold the address are of two tunnels.
+  const auto holds = [&](const Peer* peer) { return peer->address.contains(address); };
+  const auto first = std::find_if(prefixes_.begin(), prefixes_.end(), holds);
+  if (first == prefixes_.end()) return nullptr;
+  const auto second = std::find_if(std::next(first), prefixes_.end(), holds);
+  const bool alone = second == prefixes_.end() || (*second)->address.bits < (*first)->address.bits;
+  return alone ? *first : nullptr;
 }
 
 Verdict Policy::decide(const Peer& peer, const Ask& ask) const {
+  if (peer.revoked) return revoked_refusal(peer, parts_.contact);
   if (const Rule* rule = find_rule(peer, ask.model)) return price_and_allow(*rule, ask);
   const bool any_policy =
       std::any_of(parts_.rules.begin(), parts_.rules.end(),
@@ -71,6 +95,7 @@ Verdict Policy::decide(const Peer& peer, const Ask& ask) const {
 
 std::vector<std::string> Policy::models_for(const Peer& peer) const {
   std::vector<std::string> names;
+  if (peer.revoked) return names;
   for (const ModelPrice& price : parts_.prices.models()) {
     if (find_rule(peer, price.model) != nullptr) names.push_back(price.model);
   }
@@ -163,7 +188,21 @@ Peer Policy::peer_of(std::string_view user) const {
     }
   }
   std::sort(peer.groups.begin(), peer.groups.end());
+  for (const Peer& machine : parts_.peers) {
+    if (machine.user != user) continue;
+    peer.revoked = machine.revoked;
+    peer.revoked_why = machine.revoked_why;
+    if (!machine.revoked) break;
+  }
   return peer;
+}
+
+Refusal revoked_refusal(const Peer& peer, const std::string& contact) {
+  const std::string why = peer.revoked_why.empty() ? "" : " (" + peer.revoked_why + ")";
+  return {RefusalCode::access_revoked,
+          "Access of " + visible(peer.user) + " was revoked by an administrator" + why + "; " +
+              contact + ".",
+          {}};
 }
 
 bool matches_any(const std::vector<std::string>& patterns, std::string_view text) {

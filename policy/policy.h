@@ -41,11 +41,14 @@ struct Group {
 };
 
 struct Peer {
-  PeerTag tag;  // given by the identity table (userspace/identity), not by the file
-  IpAddress address;
+  PeerTag tag;         // given by the identity table (userspace/identity), not by the file
+  IpPrefix address;    // one address, but where a whole prefix was mapped to one user on purpose
   std::string tunnel;  // interface name
   std::string user;
   std::vector<std::string> groups;  // sorted
+  std::string public_key{};   // WireGuard's, base64, where the tunnel names who owns the address
+  bool revoked = false;       // by `tollgate revoke`: known, and refused in words
+  std::string revoked_why{};  // the administrator's words; may be empty
 };
 
 struct Rule {  // one [[policy]]
@@ -95,13 +98,20 @@ class Policy {
   explicit Policy(Parts parts);
   Policy(const Policy&) = delete;
 
+  // The same with other peers: what an identity source or a revocation brings about.
+  std::shared_ptr<const Policy> with_peers(std::vector<Peer> peers) const;
+
   // Whose connection this is: the tag must match id and generation. nullptr: nobody's.
   const Peer* peer_by_tag(PeerTag tag) const;
+  // Whoever has this id now, whatever the generation. An id stands for one machine of one user
+  // (tunnel, address, user, public key); its generation changes with what that user may do.
+  const Peer* peer_by_id(uint32_t peer_id) const;
   // For the userspace fallback and for the cross-check of the kernel's tag. An address that two
   // tunnels share names nobody here: only the kernel knows which interface it came in by.
   const Peer* peer_by_address(const IpAddress& address) const;
 
-  // Default deny. First matching rule in file order wins; the refusal names what is allowed.
+  // Default deny, and nothing at all for a revoked peer. First matching rule in file order wins;
+  // the refusal names what is allowed.
   Verdict decide(const Peer& peer, const Ask& ask) const;
   // Every limit of every policy whose groups and models the request matches, also of policies
   // behind the one that allowed it: a user of two groups is bound by both.
@@ -125,7 +135,8 @@ class Policy {
   const std::vector<Provider>& providers() const { return parts_.providers; }
   const std::vector<Rule>& rules() const { return parts_.rules; }
   const std::vector<Group>& groups() const { return parts_.groups; }
-  // As a peer for explanations: the user's groups, whatever the machine they sit at.
+  // As a peer for explanations: the user's groups, whatever the machine they sit at. Revoked when
+  // each of those machines is.
   Peer peer_of(std::string_view user) const;
   const PriceTable& prices() const { return parts_.prices; }
 
@@ -139,8 +150,12 @@ class Policy {
 
   Parts parts_;
   std::unordered_map<uint32_t, const Peer*> by_id_;
-  std::unordered_map<IpAddress, const Peer*> by_address_;
+  std::unordered_map<IpAddress, const Peer*> by_address_;  // single ones
+  std::vector<const Peer*> prefixes_;                      // longest first
 };
+
+// The sentence for a revoked peer.
+Refusal revoked_refusal(const Peer& peer, const std::string& contact);
 
 // True when one of the globs matches.
 bool matches_any(const std::vector<std::string>& patterns, std::string_view text);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <initializer_list>
 #include <limits>
 
 #include "policy/parse_internal.h"
@@ -27,15 +28,18 @@ void read_path(TomlReader& reader, std::string_view key, std::string& into) {
   }
 }
 
-void read_choice(TomlReader& reader, std::string_view key, const char* first, const char* second,
-                 std::string& into) {
+void read_choice(TomlReader& reader, std::string_view key,
+                 std::initializer_list<std::string_view> choices, std::string& into) {
   const auto value = reader.text(key);
   if (!value) return;
   into = *value;
-  if (*value != first && *value != second) {
-    reader.problem(key, "\"" + *value + "\" is no choice",
-                   std::string("write \"") + first + "\" or \"" + second + "\"");
+  if (std::find(choices.begin(), choices.end(), *value) != choices.end()) return;
+  std::string hint = "write ";
+  for (const std::string_view choice : choices) {
+    if (choice != *choices.begin()) hint += " or ";
+    hint += "\"" + std::string(choice) + "\"";
   }
+  reader.problem(key, "\"" + *value + "\" is no choice", hint);
 }
 
 void read_listen(TomlReader& reader, Problems& problems, GatewayConfig& gateway) {
@@ -103,8 +107,10 @@ void read_contact(TomlReader& reader, GatewayConfig& gateway) {
 }
 
 void parse_gateway(TomlReader& reader, Problems& problems, GatewayConfig& gateway) {
-  read_choice(reader, "steering", "bpf", "userspace", gateway.steering);
-  read_choice(reader, "io", "io_uring", "poll", gateway.io);
+  read_choice(reader, "steering", {"bpf", "userspace"}, gateway.steering);
+  read_choice(reader, "io", {"io_uring", "poll"}, gateway.io);
+  read_choice(reader, "tls", {"auto", "ktls", "userspace"}, gateway.tls);
+  read_choice(reader, "on_unmetered", {"alarm", "refuse"}, gateway.on_unmetered);
   gateway.plain_http = reader.flag("plain_http").value_or(false);
   read_listen(reader, problems, gateway);
   read_tunnels(reader, problems, gateway);
@@ -221,6 +227,7 @@ std::variant<Config, std::vector<Problem>> parse_config(std::string_view toml) {
   }
   if (auto limits = root.table("limits")) parse_limits(*limits, draft.config.limits);
   if (auto alerts = root.table("alerts")) parse_alerts(*alerts, draft.config.alerts);
+  parse_intercepts(root, draft, problems);
   parse_parts(root, draft);
   root.finish();
   check_references(draft, problems);

@@ -26,7 +26,8 @@ struct Limits {  // [limits]: what bounds memory and time; see deploy/tollgate.e
   uint32_t upstream_first_byte_ms = 600'000;
   uint32_t upstream_silence_ms = 300'000;  // between bytes of an answer
   uint32_t upstream_idle_pool_ms = 60'000;
-  uint32_t drain_ms = 30'000;  // SIGTERM: how long open streams may go on
+  uint32_t drain_ms = 30'000;           // SIGTERM: how long open streams may go on
+  uint32_t upgrade_drain_ms = 600'000;  // the same for the process that an upgrade replaces
   // An event goes to the client after so much silence of the provider.
   uint32_t keepalive_ms = 45'000;
   // How long an aborted request may still bring its usage with on_client_abort = "cancel".
@@ -51,17 +52,39 @@ struct GatewayConfig {  // [gateway]
   std::string bpffs = "/sys/fs/bpf";
   std::string steering = "bpf";  // "bpf" | "userspace"
   std::string io = "io_uring";   // "io_uring" | "poll"
-  bool plain_http = false;       // listen without TLS; only on tunnel addresses
-  uint32_t workers = 0;          // 0: one per CPU
+  std::string tls = "auto";      // "auto" | "ktls" | "userspace"
+  std::string on_unmetered =
+      "alarm";              // "alarm" | "refuse": what bytes without a record bring about
+  bool plain_http = false;  // listen without TLS; only on tunnel addresses
+  uint32_t workers = 0;     // 0: one per CPU
+};
+
+// [[peer]]: by address, by the tunnel's public key, or both (then both must hold).
+struct ConfiguredPeer {
+  std::optional<IpPrefix> address;  // nothing: every address that the tunnel gives this key
+  std::string public_key;           // WireGuard's, base64; empty: the address alone
+  bool prefix_is_one_user = false;  // otherwise a prefix is refused: its sources are many machines
+  std::string tunnel;
+  std::string user;
+  std::vector<std::string> groups;  // sorted
+};
+
+// [[intercept]]: a provider's host that clients reach by its own name, through the tunnel.
+struct Intercept {
+  std::string host;                    // what SNI must say
+  std::vector<IpPrefix> destinations;  // its addresses, as they are routed into the tunnel
+  std::string certificate;             // for that host, of a CA that the clients trust
+  std::string private_key;
 };
 
 struct Config {
   GatewayConfig gateway;
   Limits limits;
   Alerts alerts;
+  std::vector<Intercept> intercepts;
   std::vector<Provider> providers;
   std::vector<Group> groups;
-  std::vector<Peer> peers;  // tags unset
+  std::vector<ConfiguredPeer> peers;
   std::vector<Rule> rules;
 };
 

@@ -27,6 +27,10 @@ std::optional<FlowEvent> event_of(uint8_t value) {
       return FlowEvent::close;
     case TG_EVENT_PEER_UNKNOWN:
       return FlowEvent::peer_unknown;
+    case TG_EVENT_UPSTREAM_OPEN:
+      return FlowEvent::upstream_open;
+    case TG_EVENT_UPSTREAM_CLOSE:
+      return FlowEvent::upstream_close;
     default:
       return std::nullopt;
   }
@@ -50,8 +54,8 @@ Result<FlowRecord> flow_from_bytes(std::span<const std::byte> bytes) {
   if (std::any_of(std::begin(raw.pad), std::end(raw.pad), [](__u8 b) { return b != 0; })) {
     return malformed("read flow event: padding is not zero");
   }
-  if (*event == FlowEvent::peer_unknown && raw.tag.peer_id != 0) {
-    return malformed("read flow event: unknown peer with an id");
+  if (*event != FlowEvent::open && *event != FlowEvent::close && raw.tag.peer_id != 0) {
+    return malformed("read flow event: nobody's connection with an id");
   }
   FlowRecord record;
   record.event = *event;

@@ -55,6 +55,9 @@ void visit_usage(Record& r, Visitor& visit) {
   visit.number(r.tool_calls);
   visit.number(r.settled_unix_ms);
   visit.number(r.settled_window_ms);
+  visit.number_since_3(r.upstream_flow_id);
+  visit.number_since_3(r.upstream_bytes_up);
+  visit.number_since_3(r.upstream_bytes_down);
   for (auto* text : {&r.peer_address, &r.user, &r.policy, &r.provider, &r.key_name, &r.endpoint,
                      &r.model_asked, &r.model_served, &r.model_reported, &r.tier, &r.price_version,
                      &r.refusal_code, &r.response_id}) {
@@ -67,7 +70,7 @@ void visit_usage(Record& r, Visitor& visit) {
 
 template <typename Record, typename Visitor>
 void visit_flow(Record& r, Visitor& visit) {
-  visit.choice(r.event, FlowEvent::open, FlowEvent::peer_unknown);
+  visit.choice(r.event, FlowEvent::open, FlowEvent::upstream_close);
   visit.number(r.flow_id);
   visit.number(r.monotonic_ns);
   visit.number(r.tag.peer_id);
@@ -104,6 +107,7 @@ class Encoder {
     const auto bytes = std::bit_cast<std::array<std::byte, sizeof(T)>>(value);
     out_.insert(out_.end(), bytes.begin(), bytes.end());
   }
+  void number_since_3(uint64_t value) { number(value); }
   template <typename E>
   void choice(E value, E, E) {
     number(static_cast<uint8_t>(value));
@@ -145,6 +149,9 @@ class Decoder {
     const auto bytes = take(sizeof(T));
     if (!bytes.empty()) std::memcpy(&value, bytes.data(), sizeof(T));
   }
+  void number_since_3(uint64_t& value) {
+    if (version_ >= 3) number(value);
+  }
   template <typename E>
   void choice(E& value, E first, E last) {
     uint8_t number_read = static_cast<uint8_t>(first);
@@ -173,6 +180,7 @@ class Decoder {
       text(names.emplace_back(), kTextBytesMax);
   }
 
+  void read_as(uint16_t version) { version_ = version; }
   void refuse(const char* why) {
     if (fault_ == nullptr) fault_ = why;
   }
@@ -192,6 +200,7 @@ class Decoder {
   }
 
   std::span<const std::byte> rest_;
+  uint16_t version_ = kRecordVersion;
   const char* fault_ = nullptr;
 };
 
@@ -243,10 +252,12 @@ Result<Record> decode(std::span<const std::byte> bytes) {
   decoder.number(version);
   decoder.number(kind);
   decoder.number(record.sequence);
-  if (decoder.fault() == nullptr && version != kRecordVersion) {
+  const bool old_hold = version == 2 && kind == static_cast<uint16_t>(RecordKind::hold);
+  if (decoder.fault() == nullptr && version != kRecordVersion && !old_hold) {
     return refusal("version " + std::to_string(version) + ", want " +
                    std::to_string(kRecordVersion));
   }
+  decoder.read_as(version);
   if (kind == static_cast<uint16_t>(RecordKind::usage)) {
     visit_usage(record.body.emplace<UsageRecord>(), decoder);
   } else if (kind == static_cast<uint16_t>(RecordKind::flow)) {

@@ -18,7 +18,7 @@
 
 namespace tollgate::ringbuf {
 
-inline constexpr uint16_t kRecordVersion = 2;
+inline constexpr uint16_t kRecordVersion = 3;
 
 enum class RecordKind : uint16_t { usage = 1, flow = 2, hold = 3 };
 
@@ -81,11 +81,17 @@ struct UsageRecord {
   // (userspace/base/window_clock.h); 0 in a hold.
   int64_t settled_unix_ms = 0;
   int64_t settled_window_ms = 0;
+  // Socket cookie of the connection to the provider, 0 where there was none, and the bytes of TCP
+  // payload on it that belong to this exchange, handshake included where it made the connection.
+  uint64_t upstream_flow_id = 0;
+  uint64_t upstream_bytes_up = 0;
+  uint64_t upstream_bytes_down = 0;
 
   bool operator==(const UsageRecord&) const = default;
 };
 
-enum class FlowEvent : uint8_t { open = 1, close, peer_unknown };
+// upstream_*: a connection that the daemon made; no tag.
+enum class FlowEvent : uint8_t { open = 1, close, peer_unknown, upstream_open, upstream_close };
 
 struct FlowRecord {
   FlowEvent event = FlowEvent::open;
@@ -95,7 +101,7 @@ struct FlowRecord {
   uint32_t ifindex = 0;
   Endpoint remote;
   Endpoint local;
-  uint64_t bytes_received = 0;  // close only: TCP payload
+  uint64_t bytes_received = 0;  // of a close only: TCP payload
   uint64_t bytes_sent = 0;
   uint32_t srtt_us = 0;
 
@@ -127,6 +133,8 @@ inline constexpr size_t kGroupsMax = 256;
 void encode(const Record& record, std::vector<std::byte>& out);
 // Refuses another version, an unknown kind or enum value, text over its bound, trailing or missing
 // bytes. What it accepts is exactly what encode() writes: encoding the result gives the same bytes.
+// One exception: a hold of version 2 is read, too, since a crash before an upgrade leaves such in
+// the ledger.
 Result<Record> decode(std::span<const std::byte> bytes);
 
 }  // namespace tollgate::ringbuf

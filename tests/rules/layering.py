@@ -35,6 +35,8 @@ SYSTEM = [
     (re.compile(r"^sqlite3\.h|^libpq"), {"userspace/ledger"}),
     (re.compile(r"^openssl/"), {"userspace/tls"}),
     (re.compile(r"^liburing"), {"userspace/io"}),
+    (re.compile(r"^libmnl"), {"userspace/kernel", "userspace/identity"}),
+    (re.compile(r"^nftables/"), {"userspace/kernel"}),
     (re.compile(r"^curl/"), {"userspace/daemon"}),
     (re.compile(r"^toml\+\+"), {"policy"}),
     (re.compile(r"^date/"), {"userspace/base"}),

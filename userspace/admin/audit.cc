@@ -25,4 +25,12 @@ std::string audit_text(const ResetRequest& reset) {
   return finished("reset " + reset.scope + " " + reset.subject, reset.reason);
 }
 
+std::string audit_text(const RevokeRequest& revoke) {
+  return finished("revoke " + revoke.subject, revoke.reason);
+}
+
+std::string audit_text(const RestoreRequest& restore) {
+  return finished("restore " + restore.subject, {});
+}
+
 }  // namespace tollgate::admin

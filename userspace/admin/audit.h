@@ -11,5 +11,9 @@ namespace tollgate::admin {
 std::string audit_text(const GrantRequest& grant);
 // "reset group engineering"
 std::string audit_text(const ResetRequest& reset);
+// "revoke alice@example.com, reason 'laptop lost'"
+std::string audit_text(const RevokeRequest& revoke);
+// "restore alice@example.com"
+std::string audit_text(const RestoreRequest& restore);
 
 }  // namespace tollgate::admin

@@ -58,6 +58,9 @@ nlohmann::json to_json(const ringbuf::UsageRecord& record) {
       {"tool_calls", record.tool_calls},
       {"settled_unix_ms", record.settled_unix_ms},
       {"settled_window_ms", record.settled_window_ms},
+      {"upstream_flow_id", record.upstream_flow_id},
+      {"upstream_bytes_up", record.upstream_bytes_up},
+      {"upstream_bytes_down", record.upstream_bytes_down},
   };
 }
 

@@ -47,8 +47,12 @@ enum class Verb : uint8_t {
   explain,
   limits,
   adjustments,
+  unmetered,
   grant,
   reset,
+  revoke,
+  restore,
+  acknowledge,  // what `unmetered` lists
   reload,
   version,
 };

@@ -25,8 +25,12 @@ constexpr VerbShape kVerbs[] = {
     {Verb::explain, "explain", kUser | kModel | kBodyBytes, kUser},
     {Verb::limits, "limits", kUser, 0},
     {Verb::adjustments, "adjustments", 0, 0},
+    {Verb::unmetered, "unmetered", 0, 0},
     {Verb::grant, "grant", kGranted | kReason, kGranted},
     {Verb::reset, "reset", kScope | kSubject | kReason, kScope | kSubject},
+    {Verb::revoke, "revoke", kSubject | kReason, kSubject},
+    {Verb::restore, "restore", kSubject, kSubject},
+    {Verb::acknowledge, "acknowledge", 0, 0},
     {Verb::reload, "reload", 0, 0},
     {Verb::version, "version", 0, 0},
 };
@@ -84,7 +88,8 @@ std::string_view to_string(Verb verb) {
 }
 
 bool changes(Verb verb) {
-  return verb == Verb::grant || verb == Verb::reset || verb == Verb::reload;
+  return verb == Verb::grant || verb == Verb::reset || verb == Verb::revoke ||
+         verb == Verb::restore || verb == Verb::acknowledge || verb == Verb::reload;
 }
 
 ParsedRequest parse_request(std::string_view line) {

@@ -55,9 +55,12 @@ class SocketServer final : public Server {
   void step() override;
   void publish(const ringbuf::UsageRecord& record) override;
   int publish_fd() const override { return wake_.get(); }
+  const SocketFile& socket() const override { return socket_; }
+  void hand_over() override;
   Counters counters() const override;
 
  private:
+  void end_tails(const char* reason);
   void deliver_published();
   void serve(Client& client, short events);
   void accept_new();
@@ -72,6 +75,8 @@ class SocketServer final : public Server {
   Result<nlohmann::json> usage(const Request& request);
   Result<nlohmann::json> grant(const Request& request, uint32_t uid);
   Result<nlohmann::json> reset(const Request& request, uint32_t uid);
+  Result<nlohmann::json> revoke(const Request& request, uint32_t uid);
+  Result<nlohmann::json> restore(const Request& request, uint32_t uid);
   Result<nlohmann::json> audited(Result<nlohmann::json> done, uint32_t uid, std::string what);
   void next_page(Client& client);
   void start_tail(Client& client);
@@ -84,6 +89,7 @@ class SocketServer final : public Server {
   RoleGroups groups_;
   std::vector<std::unique_ptr<Client>> clients_;
   Counters counters_;
+  bool handed_over_ = false;
   int64_t now_ms_ = 0;  // of this step
 
   std::atomic<bool> has_tails_{false};
@@ -93,17 +99,31 @@ class SocketServer final : public Server {
 };
 
 SocketServer::~SocketServer() {
+  end_tails("the daemon stops");
+  for (const auto& client : clients_)
+    client->flush(0);
+}
+
+// Whoever is connected already may still ask, as he could not know.
+void SocketServer::hand_over() {
+  handed_over_ = true;
+  end_tails("another daemon has taken over");
+  socket_.let_go();
+}
+
+void SocketServer::end_tails(const char* reason) {
   deliver_published();
   for (const auto& client : clients_) {
-    if (client->mode == Mode::tail) {
-      client->queue(ok_line(client->request_id, {{"reason", "the daemon stops"}}));
-    }
+    if (client->mode != Mode::tail) continue;
+    client->queue(ok_line(client->request_id, {{"reason", reason}}));
+    client->mode = Mode::closing;
     client->flush(0);
   }
 }
 
 std::vector<Server::Interest> SocketServer::interests() const {
-  std::vector<Interest> interests = {{socket_.fd(), POLLIN}, {wake_.get(), POLLIN}};
+  std::vector<Interest> interests = {{wake_.get(), POLLIN}};
+  if (socket_.fd() >= 0) interests.push_back({socket_.fd(), POLLIN});
   for (const auto& client : clients_)
     interests.push_back({client->fd(), client->events()});
   return interests;
@@ -199,6 +219,7 @@ void SocketServer::serve(Client& client, short events) {
 }
 
 void SocketServer::accept_new() {
+  if (socket_.fd() < 0) return;
   // Bounded for one step; whoever is left makes the listener readable again.
   for (size_t i = 0; i < kClientsMax; ++i) {
     UniqueFd socket(::accept4(socket_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
@@ -265,6 +286,9 @@ void SocketServer::handle(Client& client, const std::string& line) {
                                std::string(to_string(request.verb)),
                            "run as root, or join group " + options_.admin_group});
   }
+  if (handed_over_ && (changes(request.verb) || request.verb == Verb::tail)) {
+    return refuse(client, {ErrorCode::failed, "another daemon has just taken over", "try again"});
+  }
   answer(client, request);
 }
 
@@ -290,10 +314,19 @@ void SocketServer::answer(Client& client, const Request& request) {
       return answer(client, service_.limits(request.user));
     case Verb::adjustments:
       return answer(client, service_.adjustments());
+    case Verb::unmetered:
+      return answer(client, service_.unmetered());
+    case Verb::acknowledge:
+      return answer(client, audited(service_.acknowledge(), client.caller().uid,
+                                    "acknowledge unmetered traffic"));
     case Verb::grant:
       return answer(client, grant(request, client.caller().uid));
     case Verb::reset:
       return answer(client, reset(request, client.caller().uid));
+    case Verb::revoke:
+      return answer(client, revoke(request, client.caller().uid));
+    case Verb::restore:
+      return answer(client, restore(request, client.caller().uid));
     case Verb::reload:
       return answer(client, audited(service_.reload(), client.caller().uid, "reload"));
     case Verb::version:
@@ -352,6 +385,16 @@ Result<nlohmann::json> SocketServer::grant(const Request& request, uint32_t uid)
 Result<nlohmann::json> SocketServer::reset(const Request& request, uint32_t uid) {
   const ResetRequest reset{request.scope, request.subject, request.reason};
   return audited(service_.reset(reset, uid), uid, audit_text(reset));
+}
+
+Result<nlohmann::json> SocketServer::revoke(const Request& request, uint32_t uid) {
+  const RevokeRequest revoke{request.subject, request.reason};
+  return audited(service_.revoke(revoke, uid), uid, audit_text(revoke));
+}
+
+Result<nlohmann::json> SocketServer::restore(const Request& request, uint32_t uid) {
+  const RestoreRequest restore{request.subject};
+  return audited(service_.restore(restore, uid), uid, audit_text(restore));
 }
 
 // Also what did not succeed: that it was tried is worth a line.
@@ -415,7 +458,8 @@ size_t SocketServer::tails() const {
 Result<std::unique_ptr<Server>> Server::make(Options options, Service& service) {
   auto groups = find_role_groups(options.admin_group, options.viewer_group);
   if (!groups) return std::move(groups).forward();
-  auto socket = SocketFile::make(options.socket_path);
+  Result<SocketFile> socket =
+      options.adopted ? std::move(*options.adopted) : SocketFile::make(options.socket_path);
   if (!socket) return std::move(socket).forward();
   UniqueFd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake) return system_error(errno, "open an eventfd");

@@ -8,11 +8,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "ringbuf/record.h"
 #include "userspace/admin/service.h"
+#include "userspace/admin/socket_file.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/result.h"
 
@@ -37,6 +39,8 @@ class Server {
     // Mode 0666, because two groups connect and a mode knows one: a caller without a role is told
     // so and closed at once. A stale file is replaced, a live one refused.
     std::string socket_path;
+    // Instead of making one: what another process has answered on until now.
+    std::optional<SocketFile> adopted{};
     // Called for every change (grant, reload, …) with the caller's uid: the audit log.
     std::function<void(uint32_t uid, const std::string& what)> audit;
     std::string admin_group = "tollgate-admin";
@@ -59,6 +63,11 @@ class Server {
   virtual void publish(const ringbuf::UsageRecord& record) = 0;
   // Becomes readable when step() has something to deliver; it is one of interests() already.
   virtual int publish_fd() const = 0;
+
+  // For another process to adopt: first both descriptors, then, once it is there, hand_over().
+  // From then on nobody new is heard and nothing is changed, tails end with a word, the file stays.
+  virtual const SocketFile& socket() const = 0;
+  virtual void hand_over() = 0;
 
   struct Counters {
     uint64_t accepted = 0;

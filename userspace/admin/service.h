@@ -31,6 +31,16 @@ struct ResetRequest {
   std::string reason;
 };
 
+// Nothing passes any more, and what runs ends.
+struct RevokeRequest {
+  std::string subject;  // a user, or a peer's address
+  std::string reason;   // told to whom it concerns; may be empty
+};
+
+struct RestoreRequest {
+  std::string subject;
+};
+
 class Service {
  public:
   virtual ~Service() = default;
@@ -49,6 +59,11 @@ class Service {
   // `uid` is the caller's, as the kernel knows it.
   virtual Result<nlohmann::json> grant(const GrantRequest& grant, uint32_t uid) = 0;
   virtual Result<nlohmann::json> reset(const ResetRequest& reset, uint32_t uid) = 0;
+  // Done also where it could not be recorded: "durable" says so.
+  virtual Result<nlohmann::json> revoke(const RevokeRequest& revoke, uint32_t uid) = 0;
+  virtual Result<nlohmann::json> restore(const RestoreRequest& restore, uint32_t uid) = 0;
+  virtual nlohmann::json unmetered() = 0;       // alarms of the detector
+  virtual nlohmann::json acknowledge() = 0;     // them: {"acknowledged":n}
   virtual Result<nlohmann::json> reload() = 0;  // {"policies":n,…}; keeps the old policy on error
 };
 

@@ -93,6 +93,19 @@ Result<SocketFile> SocketFile::make(const std::string& path) {
   return SocketFile(path, std::move(lock).value(), std::move(listener), made.st_dev, made.st_ino);
 }
 
+SocketFile SocketFile::adopt(std::string path, UniqueFd lock, UniqueFd listener) {
+  struct stat made {};
+  // Without it the file stays behind at the end, and the next start replaces it.
+  if (::lstat(path.c_str(), &made) != 0) made = {};
+  return SocketFile(std::move(path), std::move(lock), std::move(listener), made.st_dev,
+                    made.st_ino);
+}
+
+void SocketFile::let_go() {
+  listener_.reset();
+  lock_.reset();
+}
+
 SocketFile::~SocketFile() {
   struct stat found {};
   if (!listener_ || ::lstat(path_.c_str(), &found) != 0) return;

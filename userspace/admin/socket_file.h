@@ -14,12 +14,18 @@ namespace tollgate::admin {
 class SocketFile {
  public:
   static Result<SocketFile> make(const std::string& path);
+  // Descriptors of a SocketFile of another process, which lets go of it: callers wait in the
+  // socket's queue meanwhile.
+  static SocketFile adopt(std::string path, UniqueFd lock, UniqueFd listener);
   SocketFile(SocketFile&&) noexcept = default;
   SocketFile& operator=(SocketFile&&) = delete;
   // Removes the file, if it is still the one made here.
   ~SocketFile();
 
   int fd() const { return listener_.get(); }
+  int lock_fd() const { return lock_.get(); }
+  // The file is somebody else's from now on.
+  void let_go();
 
  private:
   SocketFile(std::string path, UniqueFd lock, UniqueFd listener, dev_t device, ino_t inode)

@@ -63,6 +63,44 @@ std::string to_string(const IpAddress& address) {
   return text;
 }
 
+bool IpPrefix::contains(const IpAddress& other) const {
+  if (bits < 96 && other.is_v4()) return false;
+  const size_t whole = bits / 8;
+  if (!std::equal(address.bytes.begin(), address.bytes.begin() + static_cast<std::ptrdiff_t>(whole),
+                  other.bytes.begin())) {
+    return false;
+  }
+  if (bits % 8 == 0) return true;
+  const auto mask = static_cast<uint8_t>(0xff << (8 - bits % 8));
+  return ((address.bytes[whole] ^ other.bytes[whole]) & mask) == 0;
+}
+
+std::optional<IpPrefix> parse_prefix(std::string_view text) {
+  const size_t slash = text.find('/');
+  const auto address = parse_ip(text.substr(0, slash));
+  if (!address) return std::nullopt;
+  IpPrefix prefix{*address, 128};
+  if (slash == text.npos) return prefix;
+  const std::string_view length = text.substr(slash + 1);
+  const unsigned bits_max = address->is_v4() ? 32 : 128;
+  unsigned bits = 0;
+  const auto [end, failure] = std::from_chars(length.data(), length.data() + length.size(), bits);
+  if (failure != std::errc{} || end != length.data() + length.size() || bits > bits_max) {
+    return std::nullopt;
+  }
+  prefix.bits = static_cast<uint8_t>(128 - bits_max + bits);
+  for (size_t bit = prefix.bits; bit < 128; ++bit) {
+    if ((address->bytes[bit / 8] & (0x80 >> (bit % 8))) != 0) return std::nullopt;
+  }
+  return prefix;
+}
+
+std::string to_string(const IpPrefix& prefix) {
+  const std::string address = to_string(prefix.address);
+  if (prefix.is_single()) return address;
+  return address + "/" + std::to_string(prefix.address.is_v4() ? prefix.bits - 96 : prefix.bits);
+}
+
 std::string to_string(const Endpoint& endpoint) {
   const std::string host = to_string(endpoint.address);
   const std::string port = std::to_string(endpoint.port);

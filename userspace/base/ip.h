@@ -27,6 +27,21 @@ struct Endpoint {
   auto operator<=>(const Endpoint&) const = default;
 };
 
+// Addresses that begin alike. Bits count in the 16 bytes: an IPv4 /24 has 120.
+struct IpPrefix {
+  IpPrefix() = default;
+  IpPrefix(const IpAddress& first, uint8_t length = 128) : address(first), bits(length) {}
+  IpAddress address;  // bits behind the prefix are zero
+  uint8_t bits = 128;
+  auto operator<=>(const IpPrefix&) const = default;
+  bool contains(const IpAddress& other) const;  // of its own family: ::/0 holds no IPv4
+  bool is_single() const { return bits == 128; }
+};
+
+// "10.0.0.0/24", "fd99::/64", or an address alone; nothing when bits behind the prefix are set.
+std::optional<IpPrefix> parse_prefix(std::string_view text);
+std::string to_string(const IpPrefix& prefix);  // a single address without its length
+
 // "10.0.0.1", "fd99::1"; no prefix length, no zone.
 std::optional<IpAddress> parse_ip(std::string_view text);
 // "10.0.0.1:443", "[fd99::1]:443"; port 1 to 65535.

@@ -37,6 +37,11 @@ bool reaches(const Command& command, const json& limit) {
 }  // namespace
 
 json change_arguments(const Command& command) {
+  if (!command.subject.empty()) {
+    json args = {{"subject", command.subject}};
+    if (!command.reason.empty()) args["reason"] = command.reason;
+    return args;
+  }
   const Subject subject = subject_of(command);
   if (command.dry_run) {
     return command.group.empty() ? json{{"user", command.user}} : json::object();
@@ -61,6 +66,22 @@ void show_change(std::ostream& out, const Command& command, const json& done) {
     out << "Reset " << subject_text(done) << ": its limits start at zero (number " << id
         << " in `tollgate audit`).\n";
   }
+}
+
+bool show_revocation(Env& env, const Command& command, const json& done) {
+  if (command.json) {
+    env.out << json_text(done, 2) << '\n';
+  } else if (command.kind == Command::Kind::restore) {
+    env.out << "Restored " << subject_text(done) << ": its requests are decided by policy again.\n";
+  } else {
+    const std::string addresses = list_of(done, "addresses");
+    env.out << "Revoked " << subject_text(done) << (addresses.empty() ? "" : " at " + addresses)
+            << ": what it has running ends now, and its requests are refused.\n";
+  }
+  if (command.kind == Command::Kind::restore || truth_of(done, "durable")) return true;
+  env.err << "tollgate: in force, but it ends with the daemon: it could not be recorded: "
+          << text_of(done, "error") << "\nhint: revoke again when `tollgate status` is healthy\n";
+  return false;
 }
 
 void show_dry_run(std::ostream& out, const Command& command, const json& limits,

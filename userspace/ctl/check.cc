@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <sstream>
+#include <vector>
 
 #include "userspace/ctl/text.h"
 
@@ -29,21 +30,22 @@ std::string find_daemon(const Env& env) {
   return {};
 }
 
-}  // namespace
-
-int check(Env& env, const std::string& file) {
+int run_daemon(Env& env, std::vector<std::string> options) {
   std::string daemon = find_daemon(env);
   if (daemon.empty()) {
     env.err << "tollgate: find tollgated: neither beside this program nor in PATH\n"
-            << "hint: install the tollgate package, or run `tollgated --check FILE` where it is\n";
+            << "hint: install the tollgate package, or run `tollgated " << options.front()
+            << " FILE` where it is\n";
     return kExitUnreachable;
   }
   env.out.flush();
-  std::string option = "--check";
-  std::string argument = file;
-  char* const arguments[] = {daemon.data(), option.data(), argument.data(), nullptr};
+  std::vector<char*> arguments = {daemon.data()};
+  for (std::string& option : options)
+    arguments.push_back(option.data());
+  arguments.push_back(nullptr);
   pid_t child = 0;
-  const int error = ::posix_spawn(&child, daemon.c_str(), nullptr, nullptr, arguments, environ);
+  const int error =
+      ::posix_spawn(&child, daemon.c_str(), nullptr, nullptr, arguments.data(), environ);
   if (error != 0) {
     env.err << "tollgate: run " << printable(daemon) << ": " << std::strerror(error) << '\n';
     return kExitUnreachable;
@@ -55,6 +57,18 @@ int check(Env& env, const std::string& file) {
   if (WIFEXITED(status)) return WEXITSTATUS(status);
   env.err << "tollgate: " << printable(daemon) << " ended by signal " << WTERMSIG(status) << '\n';
   return kExitUnreachable;
+}
+
+}  // namespace
+
+int check(Env& env, const std::string& file) {
+  return run_daemon(env, {"--check", file});
+}
+
+int doctor(Env& env, const std::string& file, bool json) {
+  std::vector<std::string> options = {"--doctor", file};
+  if (json) options.emplace_back("--json");
+  return run_daemon(env, std::move(options));
 }
 
 }  // namespace tollgate::ctl

@@ -10,6 +10,7 @@
 namespace tollgate::ctl {
 namespace {
 
+constexpr const char* kDefaultConfig = "/etc/tollgate/tollgate.toml";
 constexpr const char* kDefaultSocket = "/run/tollgate/admin.sock";
 
 void add_json(CLI::App& app, Command& command) {
@@ -117,11 +118,34 @@ void add_grant(CLI::App& app, Command& command) {
       ->check(not_a_grant_time);
 }
 
+void add_restore(CLI::App& app, Command& command) {
+  app.add_option("USER|ADDRESS", command.subject, "A user, or one peer's address")->required();
+  add_json(app, command);
+}
+
+void add_revoke(CLI::App& app, Command& command) {
+  add_restore(app, command);
+  app.add_option("--why", command.reason, "Told to whom it concerns; kept with it");
+}
+
 void add_explain(CLI::App& app, Command& command) {
   app.add_option("USER", command.user, "Whose request")->required();
   app.add_option("--model", command.model, "Asking for this model");
   app.add_option("--body-bytes", command.body_bytes, "With a request this large (default 40000)")
       ->check(CLI::Range(int64_t{1}, static_cast<int64_t>(admin::kBodyBytesMax)));
+  add_json(app, command);
+}
+
+void add_doctor(CLI::App& app, Command& command) {
+  command.file = kDefaultConfig;
+  app.add_option("FILE", command.file,
+                 std::string("Configuration (default ") + kDefaultConfig + ")");
+  add_json(app, command);
+}
+
+void add_unmetered(CLI::App& app, Command& command) {
+  app.add_flag("--acknowledge", command.acknowledge,
+               "You know of them: admit requests again, empty the list");
   add_json(app, command);
 }
 
@@ -159,10 +183,18 @@ constexpr CommandRow kCommands[] = {
      "  tollgate grant --group engineering --tokens 100000 --for 7d"},
     {Kind::reset, "reset", "Let a user's or a group's limits start at zero", add_subject,
      "  tollgate reset alice@example.com --dry-run\n  tollgate reset --group engineering"},
+    {Kind::revoke, "revoke", "Take access away, now; `restore` gives it back", add_revoke,
+     "  tollgate revoke alice@example.com --why \"laptop lost\"\n  tollgate revoke 10.99.0.2"},
+    {Kind::restore, "restore", "Give a revoked user's access back", add_restore,
+     "  tollgate restore alice@example.com\n  tollgate restore 10.99.0.2"},
     {Kind::audit, "audit", "Grants and resets, and who made them", add_json,
      "  tollgate audit\n  tollgate audit --json"},
+    {Kind::unmetered, "unmetered", "Traffic to providers without a record (an alarm)",
+     add_unmetered, "  tollgate unmetered\n  tollgate unmetered --acknowledge"},
     {Kind::check, "check", "Check a configuration file (no daemon needed)", add_check,
      "  tollgate check tollgate.toml\n  tollgate check /etc/tollgate/tollgate.toml"},
+    {Kind::doctor, "doctor", "What this host lacks (no daemon needed)", add_doctor,
+     "  tollgate doctor\n  tollgate doctor ./tollgate.toml --json"},
     {Kind::reload, "reload", "Load the configuration anew", add_json,
      "  tollgate reload\n  tollgate reload --json"},
     {Kind::version, "version", "Versions of this program and of the daemon", add_json,
@@ -222,16 +254,20 @@ std::variant<Command, int> parse_command(Env& env, const std::vector<std::string
   command.socket = env.socket.empty() ? kDefaultSocket : env.socket;
   // No description: with it and --version, which is a command, too, the help leaves the screen.
   CLI::App app("", "tollgate");
-  app.add_option("--socket", command.socket, "Admin socket (or TOLLGATE_SOCKET)");
+  // Not in the help, where it would push the commands off the screen: whoever cannot reach the
+  // daemon is told of it.
+  app.add_option("--socket", command.socket)->group("");
   bool own_version = false;
   app.add_flag("--version", own_version, "Print this program's version")->group("");
+  app.get_help_ptr()->group("");
   app.require_subcommand(0, 1);
   app.footer(
       "Examples:\n  tollgate usage --by user --since 7d\n"
       "  tollgate explain alice@example.com --model gpt-5.5");
   for (const CommandRow& row : kCommands) {
     CLI::App* sub = app.add_subcommand(row.name, row.line);
-    sub->fallthrough();  // --socket is accepted behind the command, too
+    if (row.kind == Kind::restore) sub->group("");  // `revoke` names it; a screen is short
+    sub->fallthrough();                             // --socket is accepted behind the command, too
     row.add_options(*sub, command);
     sub->footer(std::string("\nExamples:\n") + row.examples);
   }

@@ -23,7 +23,11 @@ struct Command {
     limits,
     grant,
     reset,
+    revoke,
+    restore,
     audit,
+    unmetered,
+    doctor,
     reload,
     version,
   };
@@ -42,8 +46,10 @@ struct Command {
   std::string unit;          // grant
   int64_t amount = 0;        // in the unit; usd: nano-USD
   std::string time = "24h";  // grant: for how long
+  std::string subject;       // revoke, restore: a user or an address
   std::string reason;
   bool dry_run = false;
+  bool acknowledge = false;  // unmetered
   std::string file;
 };
 

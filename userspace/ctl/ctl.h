@@ -14,6 +14,7 @@ inline constexpr int kExitOk = 0;
 inline constexpr int kExitUsage = 2;
 inline constexpr int kExitRefused = 3;      // the daemon said no
 inline constexpr int kExitUnreachable = 4;  // or it went away before the answer was whole
+inline constexpr int kExitNotDurable = 5;   // done, but a restart of the daemon undoes it
 
 struct Env {
   std::ostream& out;

@@ -50,21 +50,30 @@ Verb verb_of(const Command& command) {
       return Verb::grant;
     case Kind::reset:
       return Verb::reset;
+    case Kind::revoke:
+      return Verb::revoke;
+    case Kind::restore:
+      return Verb::restore;
     case Kind::audit:
       return Verb::adjustments;
+    case Kind::unmetered:
+      return command.acknowledge ? Verb::acknowledge : Verb::unmetered;
     case Kind::reload:
       return Verb::reload;
     case Kind::version:
       return Verb::version;
     case Kind::status:
     case Kind::check:
+    case Kind::doctor:
       break;
   }
   return Verb::status;
 }
 
 nlohmann::json arguments_of(const Command& command, const Since& since) {
-  if (command.kind == Kind::grant || command.kind == Kind::reset) return change_arguments(command);
+  if (command.kind == Kind::grant || command.kind == Kind::reset || !command.subject.empty()) {
+    return change_arguments(command);
+  }
   nlohmann::json args = nlohmann::json::object();
   if (command.kind == Kind::usage) args["by"] = command.by;
   if (command.kind == Kind::usage || command.kind == Kind::usage_records) {
@@ -98,7 +107,7 @@ void show(Env& env, const Command& command, const Since& since, const nlohmann::
     case Kind::sessions:
       return show_sessions(env.out, data, env.now_unix_ms);
     case Kind::peers:
-      return show_peers(env.out, data);
+      return show_peers(env.out, data, env.now_unix_ms);
     case Kind::explain:
       return show_explanation(env.out, data);
     case Kind::limits:
@@ -108,6 +117,9 @@ void show(Env& env, const Command& command, const Since& since, const nlohmann::
       return show_change(env.out, command, data);
     case Kind::audit:
       return show_adjustments(env.out, data);
+    case Kind::unmetered:
+      if (command.acknowledge) return show_acknowledged(env.out, data);
+      return show_unmetered(env.out, data);
     case Kind::reload:
       return show_reload(env.out, data);
     case Kind::version:
@@ -117,9 +129,12 @@ void show(Env& env, const Command& command, const Since& since, const nlohmann::
         env.out << "tollgated " << text_of(data, "version") << '\n';
       }
       return;
+    case Kind::revoke:
+    case Kind::restore:
     case Kind::usage_records:
     case Kind::tail:
     case Kind::check:
+    case Kind::doctor:
       return;  // printed while they stream, or by another program
   }
 }
@@ -159,6 +174,9 @@ int ask(Env& env, const Command& command, const Since& since) {
       case Answer::Kind::error:
         return refused(env, answer->failure);
       case Answer::Kind::ok:
+        if (command.kind == Kind::revoke || command.kind == Kind::restore) {
+          return show_revocation(env, command, answer->body) ? kExitOk : kExitNotDurable;
+        }
         if (streams) {
           finish_stream(env, command, since, items, answer->body);
         } else {
@@ -187,6 +205,7 @@ int run(Env& env, const std::vector<std::string>& args) {
   if (const int* exit_code = std::get_if<int>(&parsed)) return *exit_code;
   const Command& command = std::get<Command>(parsed);
   if (command.kind == Kind::check) return check(env, command.file);
+  if (command.kind == Kind::doctor) return doctor(env, command.file, command.json);
   const Result<Since> since = parse_since(command.since, env.now_unix_ms);
   if (!since) {
     env.err << "tollgate: " << printable(since.error().text);

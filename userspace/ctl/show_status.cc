@@ -1,3 +1,4 @@
+#include "userspace/ctl/limit_text.h"
 #include "userspace/ctl/show.h"
 #include "userspace/ctl/since.h"
 #include "userspace/ctl/text.h"
@@ -27,15 +28,25 @@ std::string counter_list(const nlohmann::json& counters) {
   return list;
 }
 
+// Connections by the place of their record layer; empty for a daemon that does not say.
+std::string tls_counts(const nlohmann::json& tls, const char* side) {
+  const auto& counts = part_of(tls, side);
+  if (!counts.is_object()) return {};
+  return std::string(side) + " " + thousands(number_of(counts, "ktls_tx")) + " in the kernel, " +
+         thousands(number_of(counts, "userspace")) + " in userspace";
+}
+
 void show_tls(std::ostream& out, const nlohmann::json& tls, int64_t now_unix_ms) {
   const int64_t expires_ms = number_of(tls, "certificate_expires_unix_s") * 1000;
-  std::string text = text_of(tls, "path");
+  std::string text = with_reason(text_of(tls, "path"), text_of(tls, "reason"));
   if (expires_ms > 0) {
     text += ", certificate expires " + utc_time(expires_ms) + " UTC, ";
     text += expires_ms > now_unix_ms ? "in " + duration_short(expires_ms - now_unix_ms)
                                      : std::string("EXPIRED");
   }
   line(out, "tls", text);
+  const std::string client = tls_counts(tls, "client");
+  if (!client.empty()) line(out, "", client + "; " + tls_counts(tls, "upstream"));
 }
 
 void show_ledger(std::ostream& out, const nlohmann::json& ledger) {
@@ -69,12 +80,30 @@ void show_limits_state(std::ostream& out, const nlohmann::json& limits) {
   line(out, "alerts", thousands(number_of(limits, "alerts")));
 }
 
+void show_metering(std::ostream& out, const nlohmann::json& metering) {
+  if (!metering.is_object()) return;  // an older daemon
+  if (!truth_of(metering, "active")) {
+    line(out, "metering", "not compared with the kernel's count: steering is userspace");
+    return;
+  }
+  line(out, "metering",
+       thousands(number_of(metering, "judged")) +
+           " connections compared with the kernel's count, " +
+           thousands(number_of(metering, "unmetered_flows")) + " unmetered (" +
+           thousands(number_of(metering, "unmetered_bytes")) + " bytes)" +
+           (truth_of(metering, "refusing") ? ", REFUSING REQUESTS" : ""));
+}
+
 }  // namespace
 
 void show_status(std::ostream& out, const nlohmann::json& status, int64_t now_unix_ms) {
   out << "tollgated " << text_of(status, "version") << ", pid " << number_of(status, "pid")
       << ", up " << duration_short(number_of(status, "uptime_s") * 1000) << ": "
       << (truth_of(status, "healthy") ? "healthy" : "NOT HEALTHY") << '\n';
+  if (const auto& before = part_of(status, "predecessor"); before.is_object()) {
+    out << "  predecessor pid " << number_of(before, "pid") << " drains "
+        << thousands(number_of(before, "requests")) << " streams\n";
+  }
   if (const auto& problems = part_of(status, "problems"); problems.is_array()) {
     for (const auto& problem : problems) {
       if (problem.is_string()) out << "  - " << printable(problem.get<std::string>()) << '\n';
@@ -100,8 +129,13 @@ void show_status(std::ostream& out, const nlohmann::json& status, int64_t now_un
   const auto& refused = part_of(part_of(status, "counters"), "refused");
   if (const std::string codes = counter_list(refused); !codes.empty()) line(out, "refused", codes);
   show_ledger(out, part_of(status, "ledger"));
+  show_metering(out, part_of(status, "metering"));
   show_limits_state(out, part_of(status, "limits"));
   show_policy(out, part_of(status, "policy"));
+  if (const auto& revocations = part_of(status, "revocations"); revocations.is_array()) {
+    for (const auto& revocation : revocations)
+      line(out, "revoked", subject_text(revocation) + " " + revocation_text(revocation));
+  }
   if (const auto& providers = part_of(status, "providers"); providers.is_array()) {
     for (const auto& provider : providers) {
       line(out, "provider",

@@ -104,15 +104,16 @@ Status Daemon::start_budgets(ledger::Store& store) {
   auto journal = ledger::open_sqlite_journal(config_.gateway.state_dir);
   if (!journal) return std::move(journal).forward();
   journal_ = std::move(*journal);
+  if (Status ok = load_revocations(); !ok) return ok;
   const auto anchor = journal_->anchored(boot_id(), boottime_ms(), wall_unix_ms());
   if (!anchor) return anchor.error();
   budgets_ = std::make_unique<proxy::BudgetTable>(
       calendar_period, WindowClock(anchor->boottime_ms, anchor->window_ms));
-  if (Status ok = recover_holds(store); !ok) return ok;
-  const auto adjustments = journal_->adjustments(budgets_->now().window_ms - kAdjustmentsMs);
-  if (!adjustments) return adjustments.error();
-  for (const ledger::Adjustment& adjustment : *adjustments)
-    apply(adjustment);
+  // Those of a daemon that still runs are its own.
+  if (!predecessor_) {
+    if (Status ok = recover_holds(store); !ok) return ok;
+  }
+  if (Status ok = follow_adjustments(); !ok) return ok;
   budgets_->with([&](policy::Budgets& budgets) {
     budgets.set_thresholds(config_.alerts.thresholds_percent);
     return budgets.follow(*snapshot_->policy);
@@ -120,14 +121,29 @@ Status Daemon::start_budgets(ledger::Store& store) {
   return fill_budgets(true);
 }
 
+// Those that are not applied yet.
+Status Daemon::follow_adjustments() {
+  const auto adjustments = journal_->adjustments(budgets_->now().window_ms - kAdjustmentsMs);
+  if (!adjustments) return adjustments.error();
+  for (const ledger::Adjustment& adjustment : *adjustments) {
+    if (adjustment.id > last_adjustment_) apply(adjustment);
+    last_adjustment_ = std::max(last_adjustment_, adjustment.id);
+  }
+  return {};
+}
+
 // What ran when the gateway died is charged what was held for it: nobody knows better, and less
 // would make a crash a way not to pay.
 Status Daemon::recover_holds(ledger::Store& store) {
   auto holds = store.open_holds();
   if (!holds) return std::move(holds).forward();
+  return recover(store, *holds);
+}
+
+Status Daemon::recover(ledger::Store& store, const std::vector<ringbuf::HoldRecord>& holds) {
   const policy::BudgetTime now = budgets_->now();
   std::vector<ledger::Entry> entries;
-  for (const ringbuf::HoldRecord& hold : *holds) {
+  for (const ringbuf::HoldRecord& hold : holds) {
     ringbuf::UsageRecord record = hold.request;
     record.outcome = ringbuf::Outcome::recovered;
     record.estimated = true;
@@ -142,7 +158,7 @@ Status Daemon::recover_holds(ledger::Store& store) {
         to_string(record.id), record.user, record.model_served, record.cost.value);
     entries.emplace_back(std::move(record));
   }
-  holds_recovered_ = entries.size();
+  holds_recovered_ += entries.size();
   return entries.empty() ? Status{} : store.append(entries);
 }
 
@@ -152,7 +168,20 @@ Status Daemon::fill_budgets(bool at_start) {
   int64_t since_ms =
       budgets_->with([&](policy::Budgets& budgets) { return budgets.oldest_counted_ms(now_ms); });
   if (at_start) since_ms = std::min(since_ms, now_ms - kLearnedMs);
-  const Status read = reader_->charges(since_ms, [&](const ledger::ChargeRow& row) {
+  // Somebody else still settles: inherit_holds() counts the rest and ends the filling.
+  const bool in_parts = at_start && predecessor_;
+  if (in_parts) predecessor_->overlap_since_ms = now_ms - Predecessor::kOverlapMs;
+  if (Status counted = count_past(since_ms, at_start); !counted || in_parts) return counted;
+  budgets_->with([](policy::Budgets& budgets) {
+    budgets.end_filling();
+    return 0;
+  });
+  return {};
+}
+
+Status Daemon::count_past(int64_t since_window_ms, bool learn) {
+  return reader_->charges(since_window_ms, [&](const ledger::ChargeRow& row) {
+    if (predecessor_ && !predecessor_->counts(row)) return;
     budgets_->with([&](policy::Budgets& budgets) {
       budgets.count_past({.id = row.id,
                           .user = row.user,
@@ -160,19 +189,13 @@ Status Daemon::fill_budgets(bool at_start) {
                           .model = row.model_served,
                           .charge = {row.cost, row.input_tokens + row.output_tokens},
                           .at = {row.settled_window_ms, row.settled_unix_ms}});
-      if (at_start && !row.estimated) {
+      if (learn && !row.estimated) {
         budgets.calibration().learn(row.user, row.model_served, row.bytes_up, row.input_tokens,
                                     row.output_tokens);
       }
       return 0;
     });
   });
-  if (!read) return read;
-  budgets_->with([](policy::Budgets& budgets) {
-    budgets.end_filling();
-    return 0;
-  });
-  return {};
 }
 
 // New limits begin with what their subjects used before. Whatever was settled before they were
@@ -298,6 +321,7 @@ Result<json> Daemon::adjust(ledger::Adjustment adjustment) {
   const auto id = journal_->add(adjustment);
   if (!id) return id.error();
   adjustment.id = *id;
+  last_adjustment_ = *id;
   apply(adjustment);
   return to_json(adjustment, now.wall_ms - now.window_ms);
 }

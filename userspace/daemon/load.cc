@@ -15,7 +15,8 @@ namespace {
 
 constexpr size_t kConfigBytesMax = 4 * 1024 * 1024;
 
-Result<std::shared_ptr<const proxy::Target>> make_target(const policy::Provider& provider) {
+Result<std::shared_ptr<const proxy::Target>> make_target(const policy::Provider& provider,
+                                                         const tls::KernelUse& kernel) {
   auto target = std::make_shared<proxy::Target>();
   target->provider = provider.name;
   target->scheme = provider.scheme;
@@ -32,7 +33,7 @@ Result<std::shared_ptr<const proxy::Target>> make_target(const policy::Provider&
   target->key_name = source.name;
   target->key = std::make_shared<const Secret>(std::move(*secret));
   if (provider.scheme == "https") {
-    auto context = tls::make_client_context(provider.host, provider.ca_file);
+    auto context = tls::make_client_context(provider.host, provider.ca_file, kernel);
     if (!context) return std::move(context).forward();
     target->tls = std::move(*context);
   }
@@ -92,31 +93,47 @@ Result<policy::Config> load_config(const std::string& path) {
   return Error{Fault::config, 0, std::move(problems), {}};
 }
 
+Result<TlsPath> choose_tls_path(const policy::GatewayConfig& gateway) {
+  if (gateway.tls == "userspace") return TlsPath{{}, "configured"};
+  const tls::KernelTls found = tls::probe_kernel_tls();
+  if (gateway.tls == "ktls" && !found.available) {
+    return Error{Fault::config, 0, "gateway.tls = \"ktls\": " + found.reason,
+                 "load what is missing, or write tls = \"auto\""};
+  }
+  // A peer may change its key at any time, and a kernel that cannot follow has to end that
+  // connection: nobody gets such a one unasked.
+  const bool in_kernel = gateway.tls == "ktls" || (found.available && found.use.rekey);
+  return TlsPath{in_kernel ? found.use : tls::KernelUse{}, found.reason};
+}
+
 Result<std::shared_ptr<proxy::Snapshot>> load_snapshot(const policy::Config& config,
-                                                       identity::PeerTable& peers) {
+                                                       const tls::KernelUse& kernel) {
   auto snapshot = std::make_shared<proxy::Snapshot>();
   auto price_text = read_text_file(config.gateway.price_file, kConfigBytesMax);
   if (!price_text) return std::move(price_text).forward();
   auto prices = policy::parse_prices(*price_text, config.gateway.price_file);
   if (!prices) return std::move(prices).forward();
   for (const policy::Provider& provider : config.providers) {
-    auto target = make_target(provider);
+    auto target = make_target(provider, kernel);
     if (!target) return std::move(target).forward();
     snapshot->targets.push_back(std::move(*target));
   }
   if (!config.gateway.plain_http) {
-    auto context = tls::make_server_context(config.gateway.certificate, config.gateway.private_key);
+    std::vector<tls::HostCertificate> hosts;
+    for (const policy::Intercept& intercept : config.intercepts)
+      hosts.push_back({intercept.host, intercept.certificate, intercept.private_key});
+    auto context = tls::make_server_context(config.gateway.certificate, config.gateway.private_key,
+                                            kernel, hosts);
     if (!context) return std::move(context).forward();
     snapshot->server_tls = std::move(*context);
+    if (!hosts.empty()) snapshot->own_endpoints = config.gateway.listen;
   }
   policy::Policy::Parts parts;
   parts.contact = config.gateway.contact;
   parts.providers = config.providers;
   parts.groups = config.groups;
-  parts.peers = config.peers;
   parts.rules = config.rules;
   parts.prices = std::move(*prices);
-  peers.assign(parts.peers);  // last: a snapshot that fails to load changes no tag
   snapshot->policy = std::make_shared<const policy::Policy>(std::move(parts));
   return snapshot;
 }

@@ -8,7 +8,6 @@
 
 #include "policy/policy_parse.h"
 #include "userspace/base/result.h"
-#include "userspace/identity/peer_table.h"
 #include "userspace/proxy/snapshot.h"
 
 namespace tollgate::daemon {
@@ -16,9 +15,19 @@ namespace tollgate::daemon {
 // Parses the file; all problems are in the Error's text, one a line.
 Result<policy::Config> load_config(const std::string& path);
 
-// Everything but the providers' addresses, which resolve.h fills in.
+// Where records are encrypted once the handshake is done, for both sides.
+struct TlsPath {
+  tls::KernelUse kernel;  // no suite: in userspace
+  std::string reason;     // why there, or what the kernel lacks
+};
+// By gateway.tls and what this kernel can; asks the kernel, before privileges are dropped. An Error
+// where "ktls" is not to be had.
+Result<TlsPath> choose_tls_path(const policy::GatewayConfig& gateway);
+
+// Everything but the peers, who are the daemon's to name, and the providers' addresses, which
+// resolve.h fills in.
 Result<std::shared_ptr<proxy::Snapshot>> load_snapshot(const policy::Config& config,
-                                                       identity::PeerTable& peers);
+                                                       const tls::KernelUse& kernel);
 
 Result<std::string> read_text_file(const std::string& path, size_t bytes_max);
 

@@ -1,10 +1,12 @@
 #include "userspace/daemon/privileges.h"
 
 #include <grp.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -36,6 +38,23 @@ Status make_folder(const std::string& path, mode_t mode) {
   if (::chmod(path.c_str(), mode) != 0 && errno != EPERM) {
     return system_error(errno, "set mode of " + path);
   }
+  return {};
+}
+
+// Both of uid and gid, with no supplementary group but the user's own, and no way back.
+Status become(const std::string& user_name) {
+  const auto user = find_user(user_name);
+  if (!user) return Error(user.error());
+  if (::initgroups(user_name.c_str(), user->gid) != 0) return system_error(errno, "set groups");
+  if (::setresgid(user->gid, user->gid, user->gid) != 0) return system_error(errno, "set group");
+  if (::setresuid(user->uid, user->uid, user->uid) != 0) return system_error(errno, "set user");
+  return {};
+}
+
+Status forbid_more() {
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return system_error(errno, "no_new_privs");
+  // The change of user made the process dumpable again (prctl(2)).
+  if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return system_error(errno, "forbid dumping");
   return {};
 }
 
@@ -81,21 +100,38 @@ Status prepare_folders(const policy::GatewayConfig& gateway) {
   return {};
 }
 
-Status drop_privileges(const std::string& user_name) {
-  if (::geteuid() != 0 || user_name.empty()) return {};
+Result<uid_t> uid_of(const std::string& user_name) {
+  if (::geteuid() != 0 || user_name.empty()) return ::geteuid();
   const auto user = find_user(user_name);
   if (!user) return Error(user.error());
-  if (::initgroups(user_name.c_str(), user->gid) != 0) return system_error(errno, "set groups");
-  if (::setresgid(user->gid, user->gid, user->gid) != 0) return system_error(errno, "set group");
+  return user->uid;
+}
+
+Status drop_privileges(const std::string& user_name) {
+  if (::geteuid() != 0 || user_name.empty()) return {};
   // Leaving uid 0 clears the permitted, effective and ambient capabilities (capabilities(7)).
-  if (::setresuid(user->uid, user->uid, user->uid) != 0) return system_error(errno, "set user");
-  if (user->uid != 0 && ::setuid(0) == 0) {
+  if (Status ok = become(user_name); !ok) return ok;
+  if (::getuid() != 0 && ::setuid(0) == 0) {
     return Error{Fault::self, 0, "drop privileges: root could be had back", {}};
   }
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return system_error(errno, "no_new_privs");
-  // The change of user made the process dumpable again (prctl(2)).
-  if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return system_error(errno, "forbid dumping");
-  return {};
+  return forbid_more();
+}
+
+Status keep_net_admin_only(const std::string& user_name) {
+  if (::geteuid() == 0 && !user_name.empty()) {
+    if (::prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0) return system_error(errno, "keep capabilities");
+    if (Status ok = become(user_name); !ok) return ok;
+    if (::prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) != 0) return system_error(errno, "keep capabilities");
+  }
+  ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
+  if (::syscall(SYS_capget, &header, data) != 0) return system_error(errno, "read capabilities");
+  const __u32 kept = data[0].permitted & (1u << CAP_NET_ADMIN);
+  data[0] = {kept, kept, 0};
+  data[1] = {};
+  if (::syscall(SYS_capset, &header, data) != 0) return system_error(errno, "drop capabilities");
+  return forbid_more();
 }
 
 }  // namespace tollgate::daemon

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <future>
+#include <memory>
 
 namespace tollgate::daemon {
 namespace {
@@ -11,7 +13,9 @@ namespace {
 constexpr std::chrono::seconds kRefresh{60};
 constexpr std::chrono::seconds kRetry{3};  // while a name has no address
 
-std::vector<Endpoint> ask(const AddressBook::Host& host) {
+}  // namespace
+
+std::vector<Endpoint> resolve_host(const AddressBook::Host& host) {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
@@ -31,8 +35,6 @@ std::vector<Endpoint> ask(const AddressBook::Host& host) {
   ::freeaddrinfo(list);
   return endpoints;
 }
-
-}  // namespace
 
 AddressBook::AddressBook(std::function<void()> changed) : changed_(std::move(changed)) {
   thread_ = std::thread([this] { run(); });
@@ -70,7 +72,7 @@ void AddressBook::run() {
     Addresses fresh;
     bool missing = false;
     for (const Host& host : hosts) {
-      std::vector<Endpoint> endpoints = ask(host);
+      std::vector<Endpoint> endpoints = resolve_host(host);
       missing = missing || endpoints.empty();
       fresh.emplace(host, std::move(endpoints));
     }
@@ -92,6 +94,21 @@ void AddressBook::run() {
     wake_.wait_for(lock, missing ? kRetry : kRefresh,
                    [&] { return stopping_ || asked_ != answered_; });
   }
+}
+
+AddressBook::Addresses ask_once(std::vector<AddressBook::Host> hosts,
+                                std::chrono::milliseconds patience) {
+  // The thread may outlive this call: getaddrinfo cannot be interrupted.
+  auto answer = std::make_shared<std::promise<AddressBook::Addresses>>();
+  std::future<AddressBook::Addresses> future = answer->get_future();
+  std::thread([answer, hosts = std::move(hosts)] {
+    AddressBook::Addresses found;
+    for (const AddressBook::Host& host : hosts)
+      found.emplace(host, resolve_host(host));
+    answer->set_value(std::move(found));
+  }).detach();
+  if (future.wait_for(patience) != std::future_status::ready) return {};
+  return future.get();
 }
 
 }  // namespace tollgate::daemon

@@ -16,6 +16,9 @@
 
 namespace tollgate::daemon {
 
+// Asks the resolver, which may take its time; empty: no address.
+std::vector<Endpoint> resolve_host(const std::pair<std::string, uint16_t>& host);
+
 class AddressBook {
  public:
   using Host = std::pair<std::string, uint16_t>;
@@ -42,5 +45,9 @@ class AddressBook {
   bool stopping_ = false;
   std::thread thread_;
 };
+
+// One answer for all hosts, or nothing when it takes longer than `patience`.
+AddressBook::Addresses ask_once(std::vector<AddressBook::Host> hosts,
+                                std::chrono::milliseconds patience);
 
 }  // namespace tollgate::daemon

@@ -4,11 +4,13 @@
 
 #include <chrono>
 #include <future>
+#include <map>
 #include <memory>
 #include <utility>
 
 #include "userspace/base/clock.h"
 #include "userspace/daemon/daemon.h"
+#include "userspace/daemon/interception.h"
 #include "userspace/daemon/load.h"
 
 namespace tollgate::daemon {
@@ -18,6 +20,7 @@ using nlohmann::json;
 using proxy::Counters;
 
 constexpr std::chrono::seconds kWorkerPatience{2};
+constexpr std::ptrdiff_t kPeerProblemsShown = 20;
 
 uint64_t total(const std::vector<std::unique_ptr<proxy::Worker>>& workers,
                Counters::Count Counters::*counter) {
@@ -38,11 +41,30 @@ uint64_t total(const std::vector<std::unique_ptr<proxy::Worker>>& workers,
   return sum;
 }
 
+// Both directions of a connection take the same path; they are told apart to be compared with the
+// kernel's own count, /proc/net/tls_stat.
+json tls_counts(const std::vector<std::unique_ptr<proxy::Worker>>& workers,
+                proxy::TlsCounters Counters::*side) {
+  const auto sum = [&](Counters::Count proxy::TlsCounters::*counter) {
+    uint64_t total = 0;
+    for (const auto& worker : workers)
+      total += (worker->counters().*side.*counter).load(std::memory_order_relaxed);
+    return total;
+  };
+  const uint64_t in_kernel = sum(&proxy::TlsCounters::kernel_open);
+  return {{"ktls_tx", in_kernel},
+          {"ktls_rx", in_kernel},
+          {"userspace", sum(&proxy::TlsCounters::userspace_open)},
+          {"ktls_total", sum(&proxy::TlsCounters::kernel_total)},
+          {"userspace_total", sum(&proxy::TlsCounters::userspace_total)}};
+}
+
 json counters_json(const std::vector<std::unique_ptr<proxy::Worker>>& workers) {
   json counters = {
       {"connections_accepted", total(workers, &Counters::connections_accepted)},
       {"connections_refused", total(workers, &Counters::connections_refused)},
       {"handshakes_failed", total(workers, &Counters::handshakes_failed)},
+      {"names_refused", total(workers, &Counters::names_refused)},
       {"requests", total(workers, &Counters::requests)},
       {"estimated", total(workers, &Counters::estimated)},
       {"usage_malformed", total(workers, &Counters::usage_malformed)},
@@ -63,6 +85,21 @@ json counters_json(const std::vector<std::unique_ptr<proxy::Worker>>& workers) {
   }
   counters["refused"] = std::move(refused);
   return counters;
+}
+
+// `seen`: what its tunnel says of it, if it says anything.
+json peer_json(const policy::Peer& peer, const identity::TunnelPeer* seen) {
+  return {{"user", peer.user},
+          {"address", to_string(peer.address)},
+          {"tunnel", peer.tunnel},
+          {"groups", peer.groups},
+          {"peer_id", peer.tag.peer_id},
+          {"generation", peer.tag.generation},
+          {"connections", 0},
+          {"public_key", peer.public_key},
+          {"endpoint", seen == nullptr ? std::string() : seen->endpoint},
+          {"last_handshake_unix_s", seen == nullptr ? 0 : seen->last_handshake_unix_s},
+          {"problem", ""}};
 }
 
 }  // namespace
@@ -90,6 +127,14 @@ std::vector<std::string> Daemon::problems() const {
     problems.push_back("the ledger cannot write, nothing is admitted: " + writer_->last_error());
   }
   if (!peers_error_.empty()) problems.push_back("peers have no identity: " + peers_error_);
+  if (!tunnel_problem_.empty()) problems.push_back(tunnel_problem_);
+  for (const identity::PeerProblem& problem : peer_problems_) {
+    if (&problem - peer_problems_.data() < kPeerProblemsShown) problems.push_back(problem.text);
+  }
+  if (std::ssize(peer_problems_) > kPeerProblemsShown) {
+    problems.push_back(std::to_string(std::ssize(peer_problems_) - kPeerProblemsShown) +
+                       " more peers are nobody; see `tollgate peers`");
+  }
   if (!last_reload_error_.empty()) {
     problems.push_back("the last reload was refused, the policy before it is in force: " +
                        last_reload_error_);
@@ -111,11 +156,49 @@ std::vector<std::string> Daemon::problems() const {
                          " days: renew it and `tollgate reload`");
     }
   }
+  append_revocation_problems(problems);
+  for (std::string& problem : metering_->problems())
+    problems.push_back(std::move(problem));
+  if (refuses_unmetered()) {
+    problems.push_back(
+        "requests are refused for unmetered traffic until `tollgate unmetered --acknowledge`");
+  }
   if (draining_) problems.push_back("draining: no new request is taken");
   return problems;
 }
 
+json Daemon::unmetered() {
+  return {{"on_unmetered", config_.gateway.on_unmetered},
+          {"refusing", refuses_unmetered()},
+          {"flows", metering_->list()}};
+}
+
+json Daemon::acknowledge() {
+  json done = metering_->acknowledge();
+  shared_->refuse_unmetered = false;
+  return done;
+}
+
+std::string_view Daemon::tls_path_name() const {
+  if (!snapshot_->server_tls) return "plain";
+  return tls_path_.kernel.any() ? "ktls" : "openssl";
+}
+
+json Daemon::tls_status() const {
+  const auto& server = snapshot_->server_tls;
+  return {{"path", tls_path_name()},
+          {"configured", config_.gateway.tls},
+          {"reason", tls_path_.reason},
+          {"kernel_rekey", tls_path_.kernel.rekey},
+          {"client", tls_counts(workers_, &Counters::client_tls)},
+          {"upstream", tls_counts(workers_, &Counters::upstream_tls)},
+          {"certificate_expires_unix_s", server ? server->certificate_expires_unix_s() : 0}};
+}
+
 json Daemon::status() {
+  json metering = metering_->status();
+  metering["on_unmetered"] = config_.gateway.on_unmetered;
+  metering["refusing"] = refuses_unmetered();
   const policy::GatewayConfig& gateway = config_.gateway;
   json listen = json::array();
   for (const Endpoint& endpoint : gateway.listen)
@@ -147,17 +230,17 @@ json Daemon::status() {
          {"connections_busy", upstream[target->provider].busy}});
   }
   const std::vector<std::string> problems = this->problems();
+  json predecessor;
+  if (predecessor_) predecessor = {{"pid", predecessor_->pid}, {"requests", predecessor_->running}};
   return {
+      {"predecessor", std::move(predecessor)},
       {"version", TOLLGATE_VERSION},
       {"pid", ::getpid()},
       {"uptime_s", (wall_unix_ms() - started_unix_ms_) / 1000},
       {"healthy", problems.empty()},
       {"problems", problems},
       {"listen", std::move(listen)},
-      {"tls",
-       {{"path", snapshot_->server_tls ? "openssl" : "plain"},
-        {"certificate_expires_unix_s",
-         snapshot_->server_tls ? snapshot_->server_tls->certificate_expires_unix_s() : 0}}},
+      {"tls", tls_status()},
       {"steering", std::move(steering)},
       {"io",
        {{"backend", loop.backend() == io::Loop::Backend::io_uring ? "io_uring" : "poll"},
@@ -176,12 +259,14 @@ json Daemon::status() {
         {"store_errors", writer.store_errors.load()},
         {"events_lost", writer.sequence_gaps.load() + writer.undecodable.load()}}},
       {"limits", limits_status()},
+      {"metering", std::move(metering)},
       {"policy",
        {{"loaded_unix_s", policy_loaded_unix_s_},
         {"peers", snapshot_->policy->peers().size()},
         {"rules", snapshot_->policy->rules().size()},
         {"price_version", snapshot_->policy->prices().version()},
         {"last_reload_error", last_reload_error_}}},
+      {"revocations", revocations()},
       {"providers", std::move(providers)},
   };
 }
@@ -193,14 +278,35 @@ json Daemon::peers() {
       connections[peer_id] += count;
   }
   json list = json::array();
+  std::map<std::pair<std::string, std::string>, const identity::TunnelPeer*> seen;
+  for (const identity::Tunnel& tunnel : tunnels_) {
+    for (const identity::TunnelPeer& peer : tunnel.peers)
+      seen[{tunnel.name, peer.public_key}] = &peer;
+  }
+  const auto row = [&](const policy::Peer& peer) {
+    const auto found = seen.find({peer.tunnel, peer.public_key});
+    return peer_json(peer, found == seen.end() ? nullptr : found->second);
+  };
   for (const policy::Peer& peer : snapshot_->policy->peers()) {
-    list.push_back({{"user", peer.user},
-                    {"address", to_string(peer.address)},
-                    {"tunnel", peer.tunnel},
-                    {"groups", peer.groups},
-                    {"peer_id", peer.tag.peer_id},
-                    {"generation", peer.tag.generation},
-                    {"connections", connections[peer.tag.peer_id]}});
+    list.push_back(row(peer));
+    list.back()["connections"] = connections[peer.tag.peer_id];
+    const Revoked* revoked = revocation_of(peer);
+    list.back()["revoked"] = revoked == nullptr ? json() : describe(*revoked);
+  }
+  // Who is in the configuration and nobody all the same, with the reason.
+  for (const identity::PeerProblem& problem : peer_problems_) {
+    for (const size_t index : problem.entries) {
+      if (index >= config_.peers.size()) continue;
+      const policy::ConfiguredPeer& entry = config_.peers[index];
+      policy::Peer nobody;
+      nobody.user = entry.user;
+      nobody.tunnel = entry.tunnel;
+      nobody.groups = entry.groups;
+      nobody.public_key = entry.public_key;
+      list.push_back(row(nobody));
+      list.back()["address"] = entry.address ? to_string(*entry.address) : std::string();
+      list.back()["problem"] = problem.text;
+    }
   }
   return list;
 }
@@ -218,6 +324,7 @@ json Daemon::sessions() {
                       {"bytes_down", session.bytes_down},
                       {"peer_address", session.peer_address},
                       {"session_id", session.session_id},
+                      {"via", session.via},
                       {"hold_cost_nano_usd", session.hold_cost.value}});
     }
   }
@@ -238,7 +345,7 @@ Status Daemon::records(const ledger::UsageQuery& query,
 Result<json> Daemon::reload() {
   auto config = load_config(config_path_);
   Result<std::shared_ptr<proxy::Snapshot>> snapshot =
-      config ? load_snapshot(*config, peer_table_) : Error(config.error());
+      config ? load_snapshot(*config, tls_path_.kernel) : Error(config.error());
   if (!snapshot) {
     last_reload_error_ = snapshot.error().text;
     return Error(snapshot.error());
@@ -248,14 +355,24 @@ Result<json> Daemon::reload() {
     return ok.error();
   }
   last_reload_error_.clear();
+  (*snapshot)->policy = (*snapshot)->policy->with_peers(name_peers(config->peers));
+  // What is ours and what is intercepted stays as the kernel has it.
+  if (!(*snapshot)->own_endpoints.empty()) (*snapshot)->own_endpoints = config_.gateway.listen;
+  config_.peers = std::move(config->peers);
   config_.gateway.contact = config->gateway.contact;
+  config_.gateway.on_unmetered = config->gateway.on_unmetered;
   follow_alerts(std::move(config->alerts));
   if (config->gateway.listen != config_.gateway.listen ||
       config->gateway.tunnels != config_.gateway.tunnels ||
-      config->gateway.workers != config_.gateway.workers) {
-    spdlog::warn("reload: listen, tunnels and workers take a restart; they stay as they were");
+      config->gateway.workers != config_.gateway.workers ||
+      config->gateway.tls != config_.gateway.tls) {
+    spdlog::warn("reload: listen, tunnels, workers and tls take a restart; they stay as they were");
+  }
+  if (intercepted_destinations(*config) != intercepted_destinations(config_)) {
+    spdlog::warn("reload: destinations of [[intercept]] take a restart; they stay as they were");
   }
   install(std::move(*snapshot));
+  tell_predecessor(Reload{});
   spdlog::info("reloaded: {} policies, {} peers, prices {}", snapshot_->policy->rules().size(),
                snapshot_->policy->peers().size(), snapshot_->policy->prices().version());
   return json{{"policies", snapshot_->policy->rules().size()},

@@ -1,6 +1,7 @@
-// Peer → tag. Gives each (tunnel, address, user, groups) its id and generation, so that whatever
-// stands behind a tag can change only by changing the tag: a connection tagged before a change is
-// nobody's after it. Ids are not reused while the process lives.
+// Peer → tag. An id stands for one machine of one user: (tunnel, address, user, public key);
+// whoever else comes to that address is somebody new. The generation changes with what stands
+// behind the id: groups, a revocation. A connection tagged before a change is nobody's after it,
+// until the worker has asked the new policy again. Ids are not reused while the process lives.
 #pragma once
 
 #include <cstdint>
@@ -8,26 +9,38 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "policy/policy.h"
+#include "userspace/base/result.h"
 
 namespace tollgate::identity {
 
 class PeerTable {
  public:
-  // Sets the tags of `peers`: the same peer with the same user and groups keeps its tag.
+  // Sets the tags of `peers`.
   void assign(std::vector<policy::Peer>& peers);
+
+  // For the process that takes over: the same peers have the same tags there. Its ids begin far
+  // behind ours, since we may go on to give some: one id must not be two people.
+  struct Saved {
+    std::vector<policy::Peer> peers;
+    uint32_t next_id = 1;
+    uint32_t next_generation = 1;
+  };
+  Saved save() const;
+  static Result<PeerTable> from(Saved saved);  // refuses what save() cannot have given
 
  private:
   struct Entry {
     PeerTag tag;
     std::string user;
+    std::string public_key;
     std::vector<std::string> groups;
-    bool operator==(const Entry&) const = default;
+    bool revoked = false;
   };
-  std::map<std::pair<std::string, IpAddress>, Entry> entries_;  // by tunnel and address
+  std::map<std::pair<std::string, IpPrefix>, Entry> entries_;  // by tunnel and address
   uint32_t next_id_ = 1;
   uint32_t next_generation_ = 1;
 };

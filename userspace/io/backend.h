@@ -2,16 +2,36 @@
 // rule that no callback is nested in a call of the owner.
 #pragma once
 
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "userspace/io/loop.h"
 
 namespace tollgate::io {
+
+// A record's type travels beside its bytes (linux/tls.h).
+constexpr uint8_t kDataRecord = 23;
+constexpr size_t kRecordBytesMax = 16 * 1024;
+
+// A message to or from the kernel with room for a record's type. Its parts point into each other:
+// it stays where it is while the kernel has it.
+struct ControlMessage {
+  iovec parts[2] = {};
+  msghdr header = {};
+  alignas(cmsghdr) unsigned char control[CMSG_SPACE(sizeof(uint8_t))] = {};
+
+  ControlMessage() = default;
+  ControlMessage(const ControlMessage&) = delete;
+  void send(const Socket::Impl& socket);  // what is unsent
+  void receive(std::span<std::byte> into);
+  std::optional<uint8_t> record_type() const;  // of what was received
+};
 
 class Socket::Impl {
  public:
@@ -20,18 +40,23 @@ class Socket::Impl {
   virtual void adopt(UniqueFd connected) = 0;
   virtual Status connect(const Endpoint& remote) = 0;
   virtual void start_receiving() = 0;
+  virtual void receive_once(size_t bytes_max) = 0;
   virtual void stop_receiving() = 0;
   virtual void send() = 0;  // what is unsent
   virtual void close(bool reset) = 0;
 
+  virtual bool reading() const = 0;  // a receive is in the kernel
+
   void shutdown_send();
-  size_t gather_unsent(iovec (&parts)[2]) const;
+  void begin_send(uint8_t type, std::span<const std::byte> bytes, std::span<const std::byte> more);
   bool advance_unsent(size_t bytes);  // true when nothing is left
 
   SocketEvents& events;
   UniqueFd fd;
   std::span<const std::byte> unsent;
   std::span<const std::byte> unsent_more;  // behind it
+  uint8_t unsent_type = kDataRecord;       // of the record, with kernel TLS
+  bool kernel_tls = false;
   bool sending = false;
   bool closing = false;
   bool closed = false;  // on_closed was or is being called
@@ -106,6 +131,7 @@ class LoopBase : public Loop {
 Result<std::unique_ptr<Loop>> make_uring_loop(const Loop::Options& options);
 Result<std::unique_ptr<Loop>> make_poll_loop(const Loop::Options& options,
                                              std::string fallback_reason);
+int probe_uring();  // 0 or an errno
 // Says why io_uring cannot be used, from the errno of a probe.
 std::string explain_probe_failure(int sys_errno);
 

@@ -1,5 +1,6 @@
 #include "userspace/io/loop.h"
 
+#include <linux/tls.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/eventfd.h>
@@ -13,7 +14,13 @@
 #include "userspace/base/clock.h"
 #include "userspace/io/backend.h"
 
+#ifndef SOL_TLS
+#define SOL_TLS 282  // linux/socket.h
+#endif
+
 namespace tollgate::io {
+
+void SocketEvents::on_control_record(uint8_t, std::span<const std::byte>) {}
 
 Socket::Socket(Loop& loop, SocketEvents& events) : impl_(loop.make_socket(events)) {}
 Socket::~Socket() {
@@ -28,16 +35,23 @@ Status Socket::connect(const Endpoint& remote) {
 void Socket::start_receiving() {
   impl_->start_receiving();
 }
+void Socket::receive_once(size_t bytes_max) {
+  TG_ASSERT(bytes_max != 0);
+  impl_->receive_once(bytes_max);
+}
 void Socket::stop_receiving() {
   impl_->stop_receiving();
 }
 void Socket::send(std::span<const std::byte> bytes, std::span<const std::byte> more) {
-  TG_ASSERT(!impl_->sending && !(bytes.empty() && more.empty()));
-  if (impl_->closing) return;
-  impl_->sending = true;
-  impl_->unsent = bytes;
-  impl_->unsent_more = more;
-  impl_->send();
+  impl_->begin_send(kDataRecord, bytes, more);
+}
+void Socket::send_control(uint8_t type, std::span<const std::byte> bytes) {
+  TG_ASSERT(impl_->kernel_tls);
+  impl_->begin_send(type, bytes, {});
+}
+void Socket::set_kernel_tls() {
+  TG_ASSERT(!impl_->reading());
+  impl_->kernel_tls = true;
 }
 bool Socket::sending() const {
   return impl_->sending;
@@ -55,13 +69,50 @@ int Socket::fd() const {
   return impl_->fd.get();
 }
 
-size_t Socket::Impl::gather_unsent(iovec (&parts)[2]) const {
-  size_t count = 0;
-  for (const auto part : {unsent, unsent_more}) {
+void ControlMessage::send(const Socket::Impl& socket) {
+  header = {};
+  header.msg_iov = parts;
+  for (const auto part : {socket.unsent, socket.unsent_more}) {
+    if (part.empty()) continue;
     // The kernel only reads through an iovec of a send.
-    if (!part.empty()) parts[count++] = {const_cast<std::byte*>(part.data()), part.size()};
+    parts[header.msg_iovlen++] = {const_cast<std::byte*>(part.data()), part.size()};
   }
-  return count;
+  if (socket.unsent_type == kDataRecord) return;
+  header.msg_control = control;
+  header.msg_controllen = sizeof control;
+  cmsghdr* type = CMSG_FIRSTHDR(&header);
+  type->cmsg_level = SOL_TLS;
+  type->cmsg_type = TLS_SET_RECORD_TYPE;
+  type->cmsg_len = CMSG_LEN(sizeof socket.unsent_type);
+  *CMSG_DATA(type) = socket.unsent_type;
+}
+
+void ControlMessage::receive(std::span<std::byte> into) {
+  parts[0] = {into.data(), into.size()};
+  header = {};
+  header.msg_iov = parts;
+  header.msg_iovlen = 1;
+  header.msg_control = control;
+  header.msg_controllen = sizeof control;
+}
+
+std::optional<uint8_t> ControlMessage::record_type() const {
+  const cmsghdr* type = CMSG_FIRSTHDR(&header);
+  if (type == nullptr || type->cmsg_level != SOL_TLS || type->cmsg_type != TLS_GET_RECORD_TYPE) {
+    return std::nullopt;
+  }
+  return *CMSG_DATA(type);
+}
+
+void Socket::Impl::begin_send(uint8_t type, std::span<const std::byte> bytes,
+                              std::span<const std::byte> more) {
+  TG_ASSERT(!sending && !(bytes.empty() && more.empty()));
+  if (closing) return;
+  sending = true;
+  unsent_type = type;
+  unsent = bytes;
+  unsent_more = more;
+  send();
 }
 
 bool Socket::Impl::advance_unsent(size_t bytes) {
@@ -113,6 +164,14 @@ Result<UniqueFd> listen_tcp(const ListenOptions& options) {
   if (storage.ss_family == AF_INET6) {
     ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
   }
+  const auto [level, option] = storage.ss_family == AF_INET
+                                   ? std::pair(IPPROTO_IP, IP_TRANSPARENT)
+                                   : std::pair(IPPROTO_IPV6, IPV6_TRANSPARENT);
+  if (options.transparent && ::setsockopt(fd.get(), level, option, &one, sizeof one) != 0) {
+    Error error = system_error(errno, where + " for intercepted addresses");
+    error.hint = "run as root, or with CAP_NET_ADMIN until the daemon has started";
+    return error;
+  }
   // Accepted connections inherit it: no system call for each.
   ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&storage), length) != 0 ||
@@ -134,21 +193,6 @@ Result<UniqueFd> make_tcp_socket(const Endpoint& remote) {
 void set_reset_on_close(int fd) {
   const linger reset{.l_onoff = 1, .l_linger = 0};
   ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-}
-
-std::string explain_probe_failure(int sys_errno) {
-  switch (sys_errno) {
-    case ENOSYS:
-      return "the kernel or a seccomp filter knows no io_uring (ENOSYS)";
-    case EPERM:
-    case EACCES:
-      return "io_uring is forbidden here: see sysctl kernel.io_uring_disabled and the seccomp "
-             "profile (EPERM)";
-    case ENOMEM:
-      return "io_uring found no memory to lock: raise LimitMEMLOCK (ENOMEM)";
-    default:
-      return system_error(sys_errno, "set up io_uring").text;
-  }
 }
 
 Result<std::unique_ptr<TaskQueue>> TaskQueue::make() {

@@ -30,6 +30,9 @@ class SocketEvents {
   virtual void on_receive_end(int sys_errno) = 0;  // 0: the peer's FIN; nothing is received after
   virtual void on_sent(int sys_errno) = 0;         // all bytes of send() were taken, or it failed
   virtual void on_closed() = 0;                    // last call: the owner may free the socket
+  // After set_kernel_tls(): a record that is not data (an alert, a KeyUpdate). The socket is read
+  // again only after the call, so that it may set new keys.
+  virtual void on_control_record(uint8_t type, std::span<const std::byte> bytes);
 
  protected:
   ~SocketEvents() = default;
@@ -45,11 +48,20 @@ class Socket {
   void adopt(UniqueFd connected);          // an accepted connection
   Status connect(const Endpoint& remote);  // ends in on_connected
   void start_receiving();                  // also resumes; idempotent
+  // One receive of at most `bytes_max`, and no other before the next call: when it has arrived,
+  // nothing of this socket is being read. start_receiving() afterwards is as ever.
+  void receive_once(size_t bytes_max);
   // Bytes that were on their way may still arrive after this.
   void stop_receiving();
   // `bytes`, and `more` behind them, must stay unchanged until on_sent. Not while sending().
   void send(std::span<const std::byte> bytes, std::span<const std::byte> more = {});
   bool sending() const;
+  // The kernel does TLS on this socket from now on; not while anything is being read.
+  void set_kernel_tls();
+  // Sends `bytes` as a record of that type; otherwise as send().
+  void send_control(uint8_t type, std::span<const std::byte> bytes);
+  // Bytes that TCP has sent or queued. With kernel TLS a send may end before TCP has its records.
+  uint64_t taken_by_tcp() const;
   void shutdown_send();  // FIN; not while sending()
   // Cancels what is in the kernel, waits for it, closes; then on_closed. Idempotent. No other
   // callback comes after the call. reset: RST instead of FIN (SO_LINGER 0).
@@ -67,7 +79,7 @@ class ListenerEvents {
  public:
   virtual void on_accepted(UniqueFd connection) = 0;  // CLOEXEC, TCP_NODELAY set
   virtual void on_accept_error(int sys_errno) = 0;    // EMFILE and the like; accepting goes on
-  virtual void on_listener_closed() = 0;
+  virtual void on_listener_closed() = 0;  // until then on_accepted may come, also after close()
 
  protected:
   ~ListenerEvents() = default;
@@ -132,6 +144,8 @@ struct ListenOptions {
   Endpoint at;
   bool reuse_port = true;
   int backlog = 4096;
+  // Takes connections that were meant for others (IP_TRANSPARENT); needs CAP_NET_ADMIN.
+  bool transparent = false;
 };
 Result<UniqueFd> listen_tcp(const ListenOptions& options);
 

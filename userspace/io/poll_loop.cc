@@ -34,15 +34,21 @@ class PollSocket final : public Socket::Impl, Source {
   void adopt(UniqueFd connected) override;
   Status connect(const Endpoint& remote) override;
   void start_receiving() override;
+  void receive_once(size_t bytes_max) override;
   void stop_receiving() override;
+  bool reading() const override { return false; }  // every receive returns at once
   void send() override;
   void close(bool reset) override;
 
   void report_sent();
+  void read_queued();
 
  private:
   void ready(uint32_t events) override;
+  void queue_read();
   void read_some();
+  bool read_one();
+  bool read_control();
   void write_some();
   void finish_send(int sys_errno);
   void end_receiving(int sys_errno);
@@ -54,8 +60,10 @@ class PollSocket final : public Socket::Impl, Source {
   bool registered_ = false;
   bool connecting_ = false;
   bool want_receive_ = false;
+  size_t once_bytes_max_ = 0;  // of the one receive that is wanted; 0: of many
   bool receive_ended_ = false;
   bool write_blocked_ = false;
+  bool read_pending_ = false;  // to be read in the next turn, whatever epoll says
   bool sent_pending_ = false;  // on_sent is queued
   int sent_errno_ = 0;
 };
@@ -95,10 +103,10 @@ class PollLoop final : public LoopBase {
 
   void control(int operation, int fd, uint32_t events, Source* source);
   void queue_sent(PollSocket& socket) { sent_.push_back(&socket); }
-  void forget_sent(PollSocket& socket) {
-    PollSocket* const none = nullptr;
-    std::replace(sent_.begin(), sent_.end(), &socket, none);
-    std::replace(sent_turn_.begin(), sent_turn_.end(), &socket, none);
+  void queue_read(PollSocket& socket) { read_.push_back(&socket); }
+  void forget_queued(PollSocket& socket) {
+    for (auto* queue : {&sent_, &sent_turn_, &read_, &read_turn_})
+      std::replace(queue->begin(), queue->end(), &socket, static_cast<PollSocket*>(nullptr));
   }
   void pause(PollListener& listener) { paused_.push_back(&listener); }
   void forget_paused(PollListener& listener) { std::erase(paused_, &listener); }
@@ -112,12 +120,14 @@ class PollLoop final : public LoopBase {
                                                 UniqueFd listening) override {
     return std::make_unique<PollListener>(*this, events, std::move(listening));
   }
-  void run_sent();
+  void run_queued();
 
   UniqueFd epoll_;
   std::vector<std::byte> buffer_;
   std::vector<PollSocket*> sent_;       // on_sent is due in the next turn
   std::vector<PollSocket*> sent_turn_;  // and in this one
+  std::vector<PollSocket*> read_;       // likewise to be read
+  std::vector<PollSocket*> read_turn_;
   std::vector<PollListener*> paused_;
   std::unordered_map<int, std::unique_ptr<PollWatch>> watches_;
   std::vector<std::unique_ptr<PollWatch>> retired_watches_;
@@ -166,6 +176,27 @@ void PollSocket::update() {
 }
 
 void PollSocket::start_receiving() {
+  once_bytes_max_ = 0;
+  want_receive_ = true;
+  update();
+  if (kernel_tls) queue_read();
+}
+
+// The kernel's poll is silent while a KeyUpdate waits for its key, also when the KeyUpdate itself
+// was not read yet: a receive of the data before it may have decrypted it. So a socket with kernel
+// TLS is read until it has no more, and asked again where reading stopped before.
+void PollSocket::queue_read() {
+  if (closing || receive_ended_ || std::exchange(read_pending_, true)) return;
+  loop_.queue_read(*this);
+}
+
+void PollSocket::read_queued() {
+  read_pending_ = false;
+  if (!closing && want_receive_ && !receive_ended_) read_some();
+}
+
+void PollSocket::receive_once(size_t bytes_max) {
+  once_bytes_max_ = bytes_max;
   want_receive_ = true;
   update();
 }
@@ -181,11 +212,9 @@ void PollSocket::send() {
 
 void PollSocket::write_some() {
   for (;;) {
-    iovec parts[2];
-    msghdr message{};
-    message.msg_iov = parts;
-    message.msg_iovlen = gather_unsent(parts);
-    const ssize_t n = ::sendmsg(fd.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ControlMessage message;
+    message.send(*this);
+    const ssize_t n = ::sendmsg(fd.get(), &message.header, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
       write_blocked_ = true;
@@ -221,7 +250,7 @@ void PollSocket::close(bool reset) {
   closing = true;
   if (reset) set_reset_on_close(fd.get());
   update();
-  if (sent_pending_) loop_.forget_sent(*this);
+  if (sent_pending_ || read_pending_) loop_.forget_queued(*this);
   sending = false;
   fd.reset();
   loop_.finish(*this);
@@ -251,17 +280,46 @@ void PollSocket::connected() {
 
 void PollSocket::read_some() {
   for (int i = 0; i < kReadsPerTurn; ++i) {
-    const auto buffer = loop_.buffer();
-    const ssize_t n = ::recv(fd.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
-    if (n <= 0) {
-      end_receiving(n < 0 ? errno : 0);
-      return;
-    }
-    events.on_received(buffer.first(static_cast<size_t>(n)));
-    if (closing || !want_receive_ || static_cast<size_t>(n) < buffer.size()) return;
+    if (!read_one()) return;
   }
+  if (kernel_tls) queue_read();
+}
+
+// True when there may be more to read at once.
+bool PollSocket::read_one() {
+  auto buffer = loop_.buffer();
+  if (once_bytes_max_ != 0) buffer = buffer.first(std::min(buffer.size(), once_bytes_max_));
+  const ssize_t n = ::recv(fd.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+  if (n < 0 && errno == EINTR) return true;
+  if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return false;
+  if (n < 0 && errno == EIO && kernel_tls) return read_control();
+  if (n <= 0) {
+    end_receiving(n < 0 ? errno : 0);
+    return false;
+  }
+  const bool once = once_bytes_max_ != 0;
+  if (once) want_receive_ = false;
+  events.on_received(buffer.first(static_cast<size_t>(n)));
+  if (once && !closing) update();
+  const bool full = static_cast<size_t>(n) == buffer.size();
+  return !once && !closing && want_receive_ && (full || kernel_tls);
+}
+
+// The next record is not data, which a plain receive refuses.
+bool PollSocket::read_control() {
+  const auto buffer = loop_.buffer();
+  ControlMessage message;
+  message.receive(buffer);
+  const ssize_t n = ::recvmsg(fd.get(), &message.header, MSG_DONTWAIT);
+  if (n < 0 && errno == EINTR) return true;
+  if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return false;
+  const auto type = message.record_type();
+  if (n < 0 || !type) {
+    end_receiving(n < 0 ? errno : 0);
+    return false;
+  }
+  events.on_control_record(*type, buffer.first(static_cast<size_t>(n)));
+  return !closing && want_receive_;
 }
 
 void PollSocket::end_receiving(int sys_errno) {
@@ -345,25 +403,30 @@ void PollLoop::unwatch(int fd) {
   watches_.erase(found);
 }
 
-void PollLoop::run_sent() {
-  // Only what was queued before: a callback that sends again is the next turn's.
+void PollLoop::run_queued() {
+  // Only what was queued before: a callback that sends or reads again is the next turn's.
+  sent_turn_.swap(sent_);
+  read_turn_.swap(read_);
   for (PollSocket*& entry : sent_turn_) {
     if (PollSocket* socket = std::exchange(entry, nullptr)) socket->report_sent();
   }
+  for (PollSocket*& entry : read_turn_) {
+    if (PollSocket* socket = std::exchange(entry, nullptr)) socket->read_queued();
+  }
   sent_turn_.clear();
+  read_turn_.clear();
 }
 
 void PollLoop::run() {
   running_ = true;
   std::array<epoll_event, 256> events{};
   while (running_) {
-    int64_t wait = sent_.empty() ? wait_ms() : 0;
+    int64_t wait = sent_.empty() && read_.empty() ? wait_ms() : 0;
     if (!paused_.empty() && (wait < 0 || wait > kAcceptPauseMs)) wait = kAcceptPauseMs;
     const int count = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()),
                                    static_cast<int>(std::min<int64_t>(wait, 60'000)));
     read_clock();
-    sent_turn_.swap(sent_);
-    run_sent();
+    run_queued();
     for (int i = 0; i < count; ++i) {
       static_cast<Source*>(events[static_cast<size_t>(i)].data.ptr)
           ->ready(events[static_cast<size_t>(i)].events);

@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -44,7 +45,9 @@ class UringSocket final : public Socket::Impl, Target {
   void adopt(UniqueFd connected) override { fd = std::move(connected); }
   Status connect(const Endpoint& remote) override;
   void start_receiving() override;
+  void receive_once(size_t bytes_max) override;
   void stop_receiving() override;
+  bool reading() const override { return receive_.armed; }
   void send() override;
   void close(bool reset) override;
 
@@ -53,9 +56,11 @@ class UringSocket final : public Socket::Impl, Target {
  private:
   void complete(Op& op, int result, uint32_t flags) override;
   void received(int result, uint32_t flags);
+  void receive_failed(int sys_errno);
+  void control_received(int result);
   void sent(int result);
   void arm_receive();
-  void cancel_receive();
+  void arm_control();
   bool idle() const { return !receive_.armed && !send_.armed && !connect_.armed && !cancels_; }
   void finish_if_idle();
 
@@ -66,15 +71,17 @@ class UringSocket final : public Socket::Impl, Target {
   Op cancel_{this, Kind::cancel};
   uint32_t cancels_ = 0;  // cancel requests in the kernel
   bool want_receive_ = false;
+  size_t once_bytes_max_ = 0;  // of the one receive that is wanted; 0: of many
   bool receive_ended_ = false;
   bool starved_ = false;  // waits for buffers, in the loop's list
   bool finishing_ = false;
   std::unique_ptr<sockaddr_storage> remote_;
-  struct Gather {
-    iovec parts[2];
-    msghdr message;
+  std::unique_ptr<ControlMessage> gather_;  // the kernel may read it until the send completes
+  struct Control {
+    ControlMessage message;
+    std::byte bytes[kRecordBytesMax];
   };
-  std::unique_ptr<Gather> gather_;  // the kernel may read it until the send completes
+  std::unique_ptr<Control> control_;  // while a record that is not data is being read
 };
 
 class UringListener final : public Listener::Impl, Target {
@@ -126,6 +133,7 @@ class UringLoop final : public LoopBase {
 
   io_uring_sqe& sqe(Target::Op& op);
   std::span<const std::byte> buffer(uint32_t flags, int length) const;
+  size_t buffer_part(size_t bytes) const { return std::min<size_t>(bytes, buffer_bytes_); }
   void give_back(uint32_t flags);
   void starve(UringSocket& socket) { starved_.push_back(&socket); }
   void forget_starved(const UringSocket& socket) { std::erase(starved_, &socket); }
@@ -182,6 +190,11 @@ Status UringSocket::connect(const Endpoint& remote) {
 }
 
 void UringSocket::start_receiving() {
+  receive_once(0);
+}
+
+void UringSocket::receive_once(size_t bytes_max) {
+  once_bytes_max_ = bytes_max;
   want_receive_ = true;
   // While a cancelled receive is still in the kernel, its last completion arms the next one.
   if (!receive_.armed && !starved_) arm_receive();
@@ -190,9 +203,21 @@ void UringSocket::start_receiving() {
 void UringSocket::arm_receive() {
   if (receive_ended_ || closing || !want_receive_) return;
   io_uring_sqe& sqe = loop_.sqe(receive_);
-  io_uring_prep_recv_multishot(&sqe, fd.get(), nullptr, 0, 0);
+  if (once_bytes_max_ == 0) {
+    io_uring_prep_recv_multishot(&sqe, fd.get(), nullptr, 0, 0);
+  } else {
+    io_uring_prep_recv(&sqe, fd.get(), nullptr, loop_.buffer_part(once_bytes_max_), 0);
+  }
   sqe.flags |= IOSQE_BUFFER_SELECT;
   sqe.buf_group = kBufferGroup;
+}
+
+// The next record is not data, which a plain receive refuses.
+void UringSocket::arm_control() {
+  if (receive_ended_ || closing || !want_receive_) return;
+  control_.reset(new Control);  // its bytes need no zeroes
+  control_->message.receive(control_->bytes);
+  io_uring_prep_recvmsg(&loop_.sqe(receive_), fd.get(), &control_->message.header, 0);
 }
 
 void UringSocket::rearm_starved() {
@@ -202,24 +227,18 @@ void UringSocket::rearm_starved() {
 
 void UringSocket::stop_receiving() {
   if (!std::exchange(want_receive_, false) || !receive_.armed) return;
-  cancel_receive();
-}
-
-void UringSocket::cancel_receive() {
   ++cancels_;
   io_uring_prep_cancel(&loop_.sqe(cancel_), &receive_, 0);
 }
 
 void UringSocket::send() {
-  if (unsent_more.empty()) {
+  if (unsent_more.empty() && unsent_type == kDataRecord) {
     io_uring_prep_send(&loop_.sqe(send_), fd.get(), unsent.data(), unsent.size(), MSG_NOSIGNAL);
     return;
   }
-  if (!gather_) gather_ = std::make_unique<Gather>();
-  gather_->message = {};
-  gather_->message.msg_iov = gather_->parts;
-  gather_->message.msg_iovlen = gather_unsent(gather_->parts);
-  io_uring_prep_sendmsg(&loop_.sqe(send_), fd.get(), &gather_->message, MSG_NOSIGNAL);
+  if (!gather_) gather_ = std::make_unique<ControlMessage>();
+  gather_->send(*this);
+  io_uring_prep_sendmsg(&loop_.sqe(send_), fd.get(), &gather_->header, MSG_NOSIGNAL);
 }
 
 void UringSocket::close(bool reset) {
@@ -228,7 +247,8 @@ void UringSocket::close(bool reset) {
   if (reset) {
     set_reset_on_close(fd.get());
   } else if (receive_.armed) {
-    ::shutdown(fd.get(), SHUT_RDWR);  // a cancel alone can miss a live multishot
+    // A cancel alone can miss a live multishot. With kernel TLS an alert may be about to leave.
+    ::shutdown(fd.get(), kernel_tls ? SHUT_RD : SHUT_RDWR);
   }
   if (starved_) {
     loop_.forget_starved(*this);
@@ -269,7 +289,12 @@ void UringSocket::complete(Op& op, int result, uint32_t flags) {
 }
 
 void UringSocket::received(int result, uint32_t flags) {
+  if (control_) {
+    control_received(result);
+    return;
+  }
   if ((flags & IORING_CQE_F_BUFFER) != 0) {
+    if (once_bytes_max_ != 0 && result > 0) want_receive_ = false;
     if (result > 0 && !closing) events.on_received(loop_.buffer(flags, result));
     loop_.give_back(flags);
     if (result > 0) {
@@ -278,16 +303,36 @@ void UringSocket::received(int result, uint32_t flags) {
     }
   }
   if (receive_.armed || closing) return;
-  if (result == -ENOBUFS) {
+  if (result == -EIO && kernel_tls) {
+    arm_control();
+  } else {
+    receive_failed(-result);
+  }
+}
+
+void UringSocket::receive_failed(int sys_errno) {
+  if (sys_errno == ENOBUFS) {
     if (!want_receive_) return;
     starved_ = true;  // armed again when this turn has given its buffers back
     loop_.starve(*this);
-  } else if (result == -ECANCELED || result == -EINTR || result == -EAGAIN) {
+  } else if (sys_errno == ECANCELED || sys_errno == EINTR || sys_errno == EAGAIN) {
     arm_receive();  // nothing when receiving was stopped, which is what a cancel means
   } else {
     receive_ended_ = true;
-    events.on_receive_end(-result);
+    events.on_receive_end(sys_errno);
   }
+}
+
+void UringSocket::control_received(int result) {
+  const std::unique_ptr<Control> control = std::move(control_);
+  if (closing) return;
+  const auto type = control->message.record_type();
+  if (result < 0 || !type) {
+    receive_failed(result < 0 ? -result : 0);
+    return;
+  }
+  events.on_control_record(*type, std::span(control->bytes).first(static_cast<size_t>(result)));
+  if (!receive_.armed && !closing) arm_receive();
 }
 
 void UringSocket::sent(int result) {
@@ -331,8 +376,9 @@ void UringListener::close() {
 void UringListener::complete(Op& op, int result, uint32_t) {
   if (op.kind == Kind::accept) {
     if (result >= 0) {
-      UniqueFd connection(result);
-      if (!closing) events.on_accepted(std::move(connection));
+      // Also while closing: the kernel accepted it before it heard of that, and dropping it here
+      // would be a reset to a client who did nothing wrong.
+      events.on_accepted(UniqueFd(result));
       rearm();
     } else if (!closing) {
       // EMFILE and its kind last: trying again at once would spin.
@@ -540,24 +586,10 @@ void UringLoop::run() {
   run_finished();
 }
 
-// A ring that answers a NOP: seccomp filters may let the setup through and no more.
-int probe() {
-  io_uring ring{};
-  if (const int failed = io_uring_queue_init(2, &ring, 0); failed != 0) return -failed;
-  io_uring_sqe* sqe = io_uring_get_sqe(&ring);
-  io_uring_prep_nop(sqe);
-  int result = io_uring_submit(&ring);
-  io_uring_cqe* cqe = nullptr;
-  if (result == 1) result = io_uring_wait_cqe(&ring, &cqe);
-  if (result == 0) io_uring_cqe_seen(&ring, cqe);
-  io_uring_queue_exit(&ring);
-  return result < 0 ? -result : 0;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Loop>> make_uring_loop(const Loop::Options& options) {
-  int failure = probe();
+  int failure = probe_uring();
   auto loop = std::make_unique<UringLoop>();
   if (failure == 0) failure = loop->set_up(options);
   if (failure != 0) return Error{Fault::system, failure, explain_probe_failure(failure), {}};

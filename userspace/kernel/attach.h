@@ -12,6 +12,8 @@ namespace tollgate::kernel {
 
 inline constexpr const char* kSteerProgram = "tg_steer";
 inline constexpr const char* kSteerLink = "link_steer";
+inline constexpr const char* kIdentifyProgram = "tg_identify";
+inline constexpr const char* kIdentifyLink = "link_identify";
 
 // The pinned sk_lookup link that is still attached to this namespace; empty where there is none.
 // Refuses a link whose program is not the one pinned beside it: somebody else replaced it.

@@ -50,13 +50,23 @@ Result<UniqueFd> open_cgroup2() {
 }
 
 // "0::/system.slice/tollgate.service" → the path below the root; empty: the root itself.
-Result<std::string> own_path() {
-  std::ifstream groups("/proc/self/cgroup");
+Result<std::string> path_of(const std::string& process) {
+  std::ifstream groups("/proc/" + process + "/cgroup");
   for (std::string line; std::getline(groups, line);) {
     if (line.compare(0, 4, "0::/") == 0) return line.substr(4);
   }
-  return Error{Fault::system, ENOENT, "find own cgroup: no line 0:: in /proc/self/cgroup",
+  return Error{Fault::system, ENOENT,
+               "find the cgroup of " + process + ": no line 0:: in /proc/" + process + "/cgroup",
                "cgroup v2 must be enabled in the kernel"};
+}
+
+// The daemon that made a cgroup of this name below the root; 0: none did.
+pid_t maker_of(std::string_view name) {
+  if (name.substr(0, kChildPrefix.size()) != kChildPrefix) return 0;
+  pid_t pid = 0;
+  const char* end = name.data() + name.size();
+  const auto parsed = std::from_chars(name.data() + kChildPrefix.size(), end, pid);
+  return parsed.ec == std::errc{} && parsed.ptr == end && pid > 0 ? pid : 0;
 }
 
 // Children of daemons that were killed. rmdir refuses those that are in use.
@@ -65,14 +75,16 @@ void remove_leftovers(int root) {
   if (listing < 0) return;
   const std::unique_ptr<DIR, int (*)(DIR*)> entries(::fdopendir(listing), &::closedir);
   while (const dirent* entry = entries ? ::readdir(entries.get()) : nullptr) {
-    const std::string_view name = entry->d_name;
-    if (name.substr(0, kChildPrefix.size()) != kChildPrefix) continue;
-    pid_t pid = 0;
-    const auto parsed =
-        std::from_chars(name.data() + kChildPrefix.size(), name.data() + name.size(), pid);
-    if (parsed.ec != std::errc{} || parsed.ptr != name.data() + name.size() || pid <= 0) continue;
-    if (::kill(pid, 0) != 0 && errno == ESRCH) ::unlinkat(root, entry->d_name, AT_REMOVEDIR);
+    const pid_t maker = maker_of(entry->d_name);
+    if (maker == 0 || ::kill(maker, 0) == 0 || errno != ESRCH) continue;
+    ::unlinkat(root, entry->d_name, AT_REMOVEDIR);
   }
+}
+
+Status move_into(int cgroup, const std::string& name) {
+  const UniqueFd procs(::openat(cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC));
+  if (procs && ::write(procs.get(), "0", 1) == 1) return {};
+  return system_error(errno, "move into cgroup " + name);
 }
 
 }  // namespace
@@ -80,7 +92,7 @@ void remove_leftovers(int root) {
 Result<OwnCgroup> OwnCgroup::enter() {
   auto root = open_cgroup2();
   if (!root) return std::move(root).forward();
-  auto path = own_path();
+  auto path = path_of("self");
   if (!path) return std::move(path).forward();
   OwnCgroup group;
   group.root_ = *std::move(root);
@@ -96,20 +108,40 @@ Result<OwnCgroup> OwnCgroup::enter() {
     return system_error(errno, "make cgroup " + child);
   }
   group.child_ = child;
+  group.owner_ = ::getpid();
   group.root_procs_.reset(::openat(group.root_.get(), "cgroup.procs", O_WRONLY | O_CLOEXEC));
   group.own_.reset(::openat(group.root_.get(), child.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!group.own_ || !group.root_procs_) return system_error(errno, "open cgroup " + child);
-  const UniqueFd procs(::openat(group.own_.get(), "cgroup.procs", O_WRONLY | O_CLOEXEC));
-  if (!procs || ::write(procs.get(), "0", 1) != 1) {
-    return system_error(errno, "move into cgroup " + child);
+  if (Status moved = move_into(group.own_.get(), child); !moved) return std::move(moved).forward();
+  return group;
+}
+
+Result<OwnCgroup> OwnCgroup::join(pid_t running) {
+  auto root = open_cgroup2();
+  if (!root) return std::move(root).forward();
+  auto path = path_of(std::to_string(running));
+  if (!path) return std::move(path).forward();
+  OwnCgroup group;
+  group.root_ = *std::move(root);
+  const std::string relative = path->empty() ? "." : *path;
+  group.own_.reset(
+      ::openat(group.root_.get(), relative.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!group.own_) return system_error(errno, "open cgroup /" + *path);
+  if (Status moved = move_into(group.own_.get(), relative); !moved) {
+    return std::move(moved).forward();
   }
+  if (maker_of(*path) == 0) return group;
+  group.root_procs_.reset(::openat(group.root_.get(), "cgroup.procs", O_WRONLY | O_CLOEXEC));
+  if (!group.root_procs_) return system_error(errno, "open the root cgroup");
+  group.child_ = *path;
+  group.owner_ = ::getpid();
   return group;
 }
 
 OwnCgroup::~OwnCgroup() {
   if (child_.empty() || !root_) return;
   // A forked child that inherits this object must not move itself or remove what is its parent's.
-  if (child_ != std::string(kChildPrefix) + std::to_string(::getpid())) return;
+  if (owner_ != ::getpid()) return;
   if (root_procs_ && ::write(root_procs_.get(), "0", 1) != 1) return;
   own_.reset();
   ::unlinkat(root_.get(), child_.c_str(), AT_REMOVEDIR);

@@ -3,6 +3,8 @@
 // listeners.
 #pragma once
 
+#include <sys/types.h>
+
 #include <string>
 
 #include "userspace/base/fd.h"
@@ -15,6 +17,9 @@ class OwnCgroup {
   // Finds cgroup2 in mountinfo, else mounts it on a descriptor that no mount table shows. A process
   // in the root cgroup is moved into a new child "tollgate-PID".
   static Result<OwnCgroup> enter();
+  // Moves the process into the cgroup of a running daemon, whose listeners belong there. Whoever of
+  // the two ends last removes it.
+  static Result<OwnCgroup> join(pid_t running);
   OwnCgroup() = default;
   OwnCgroup(OwnCgroup&&) = default;
   OwnCgroup& operator=(OwnCgroup&&) = default;
@@ -30,6 +35,7 @@ class OwnCgroup {
   UniqueFd root_procs_;  // opened early: the kernel checks the opener's rights, not the writer's
   UniqueFd own_;
   std::string child_;  // empty: the cgroup was there before us
+  pid_t owner_ = 0;    // a forked child that inherits this object is not it
 };
 
 }  // namespace tollgate::kernel

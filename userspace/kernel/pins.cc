@@ -101,6 +101,28 @@ Result<PinFolder> PinFolder::lock_existing(const std::string& bpffs, const std::
   return pins;
 }
 
+Result<PinFolder> PinFolder::adopt(const std::string& bpffs, const std::string& folder,
+                                   UniqueFd lock) {
+  auto inode = netns_inode();
+  if (!inode) return std::move(inode).forward();
+  PinFolder pins;
+  pins.path_ = bpffs + "/" + folder + "/" + std::to_string(*inode);
+  struct stat there {};
+  struct stat given {};
+  if (::stat(pins.path_.c_str(), &there) != 0) return system_error(errno, "open " + pins.path_);
+  if (::fstat(lock.get(), &given) != 0) return system_error(errno, "look at the lock given to us");
+  // Whoever has another file's lock, or none, does not steer here.
+  const bool same = there.st_dev == given.st_dev && there.st_ino == given.st_ino;
+  if (!same || ::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    return Error{Fault::config, EBUSY,
+                 "take over " + pins.path_ + ": the lock given to us is not its lock",
+                 "run this in the network namespace of the daemon that is to be replaced, with the "
+                 "same gateway.bpffs"};
+  }
+  pins.lock_ = std::move(lock);
+  return pins;
+}
+
 UniqueFd PinFolder::open_pinned(const std::string& set, const std::string& name) const {
   return UniqueFd(bpf_obj_get((path_ + "/" + set + "/" + name).c_str()));
 }

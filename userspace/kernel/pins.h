@@ -22,6 +22,11 @@ class PinFolder {
   // The same for a folder that may not exist: no folder, no lock, exists() is false.
   static Result<PinFolder> lock_existing(const std::string& bpffs, const std::string& folder);
 
+  // With the lock of the daemon that is there; it belongs to the open file, so both have it.
+  static Result<PinFolder> adopt(const std::string& bpffs, const std::string& folder,
+                                 UniqueFd lock);
+
+  int lock_fd() const { return lock_.get(); }
   bool exists() const { return static_cast<bool>(lock_); }
   // A pinned object of the set in force or of a half-made one; -1 where there is none.
   UniqueFd open_pinned(const std::string& set, const std::string& name) const;

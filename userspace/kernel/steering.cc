@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <map>
 #include <numeric>
 #include <set>
@@ -19,6 +20,7 @@
 #include "userspace/kernel/attach.h"
 #include "userspace/kernel/cgroup.h"
 #include "userspace/kernel/pins.h"
+#include "userspace/kernel/reuse.h"
 
 namespace tollgate::kernel {
 namespace {
@@ -46,6 +48,13 @@ tg_endpoint_key key_of(const Endpoint& endpoint) {
   return key;
 }
 
+tg_intercept_key key_of(const IpPrefix& prefix) {
+  tg_intercept_key key{};
+  key.prefix_bits = prefix.bits;
+  std::copy(prefix.address.bytes.begin(), prefix.address.bytes.end(), key.addr);
+  return key;
+}
+
 Result<uint64_t> own_netns_cookie() {
   const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!socket) return system_error(errno, "make a socket");
@@ -68,25 +77,36 @@ class Loaded final : public Steering {
   explicit Loaded(const SteeringOptions& options) : tunnels_(options.tunnels) {}
 
   Status start(const SteeringOptions& options);
+  Status take_over(const SteeringOptions& options, pid_t running, UniqueFd lock);
 
   Status set_listeners(int v4_fd, int v6_fd) override;
   Status set_peers(std::span<const PeerEntry> peers) override;
   std::optional<PeerTag> tag_of(int socket_fd) const override;
   std::vector<std::pair<std::string, uint64_t>> counters() const override;
+  int lock_fd() const override { return pins_.lock_fd(); }
   int flow_fd() const override { return reader_->fd(); }
   void poll_flows(const std::function<void(const ringbuf::FlowRecord&)>& visit) override;
 
- private:
   Status load_objects();
+
+ private:
+  Status open_objects();
+  Status reload_objects();
   Status write_endpoints(const std::vector<Endpoint>& endpoints);
+  Status write_intercepts(const std::vector<IpPrefix>& intercepts);
+  Status drop_other_intercepts(const std::vector<IpPrefix>& intercepts);
   Status attach();
   Status pin_and_publish(int steer_link, bool replaces);
+  Status replace_programs();
+  Status put_into_links(int steer, int identify);
+  Status read_maps();
   std::vector<std::pair<std::string, int>> objects_to_pin(int steer_link) const;
   // Brings the tunnel map up to date; returns name → ifindex of those that exist.
   Result<std::map<std::string, uint32_t>> write_tunnels();
   Status fill_idle_set(std::span<const PeerEntry> peers,
                        const std::map<std::string, uint32_t>& indexes, int set_fd);
   int steer_program() const { return bpf_program__fd(steer_->progs.tg_steer); }
+  int identify_program() const { return bpf_program__fd(identify_->progs.tg_identify); }
   int counters_fd() const { return bpf_map__fd(steer_->maps.counters); }
 
   std::vector<std::string> tunnels_;
@@ -111,6 +131,7 @@ Status Loaded::start(const SteeringOptions& options) {
   pins_ = *std::move(pins);
   Status done = load_objects();
   if (done) done = write_endpoints(options.endpoints);
+  if (done) done = write_intercepts(options.intercepts);
   if (done) {
     const auto indexes = write_tunnels();
     if (!indexes) done = Error(indexes.error());
@@ -123,7 +144,30 @@ Status Loaded::start(const SteeringOptions& options) {
   return done;
 }
 
-Status Loaded::load_objects() {
+Status Loaded::take_over(const SteeringOptions& options, pid_t running, UniqueFd lock) {
+  auto pins = PinFolder::adopt(options.bpffs, options.pin_folder, std::move(lock));
+  if (!pins) return std::move(pins).forward();
+  pins_ = *std::move(pins);
+  auto steer_link = find_steer_link(pins_);
+  if (!steer_link) return std::move(steer_link).forward();
+  steer_link_ = *std::move(steer_link);
+  identify_link_ = pins_.open_pinned("set", kIdentifyLink);
+  if (!steer_link_ || !identify_link_) {
+    return Error{Fault::config, ENOENT, "take over the pinned links: there are none",
+                 "stop the running tollgated and start this one instead"};
+  }
+  if (auto alone = check_no_other_steers(steer_link_.get()); !alone) return alone;
+  if (Status loaded = reload_objects(); !loaded) return loaded;
+  auto cgroup = OwnCgroup::join(running);
+  if (!cgroup) return std::move(cgroup).forward();
+  cgroup_ = *std::move(cgroup);
+  if (Status read = read_maps(); !read) return read;
+  if (Status written = write_intercepts(options.intercepts); !written) return written;
+  if (Status replaced = replace_programs(); !replaced) return replaced;
+  return drop_other_intercepts(options.intercepts);
+}
+
+Status Loaded::open_objects() {
   const int cpus = libbpf_num_possible_cpus();
   if (cpus <= 0) return system_error(-cpus, "count possible CPUs");
   cpus_ = static_cast<size_t>(cpus);
@@ -133,10 +177,16 @@ Status Loaded::load_objects() {
   identify_.reset(tg_identify_bpf__open());
   if (!steer_ || !identify_) return system_error(errno, "open the BPF objects");
   identify_->rodata->netns_cookie = *cookie;
+  return {};
+}
+
+Status Loaded::load_objects() {
+  if (Status opened = open_objects(); !opened) return opened;
   if (const int failure = tg_steer_bpf__load(steer_.get()); failure != 0) {
     return system_error(-failure, "load steer.bpf");
   }
   if (bpf_map__reuse_fd(identify_->maps.endpoints, bpf_map__fd(steer_->maps.endpoints)) != 0 ||
+      bpf_map__reuse_fd(identify_->maps.intercepts, bpf_map__fd(steer_->maps.intercepts)) != 0 ||
       bpf_map__reuse_fd(identify_->maps.counters, counters_fd()) != 0) {
     return system_error(errno, "share maps between the BPF objects");
   }
@@ -146,6 +196,62 @@ Status Loaded::load_objects() {
   auto reader = ringbuf::KernelReader::make(bpf_map__fd(identify_->maps.events));
   if (!reader) return std::move(reader).forward();
   reader_ = *std::move(reader);
+  return {};
+}
+
+Status Loaded::reload_objects() {
+  if (Status opened = open_objects(); !opened) return opened;
+  if (Status reused = reuse_pinned_maps(steer_->obj, pins_); !reused) return reused;
+  if (Status reused = reuse_pinned_maps(identify_->obj, pins_); !reused) return reused;
+  if (const int failure = tg_steer_bpf__load(steer_.get()); failure != 0) {
+    return system_error(-failure, "load steer.bpf");
+  }
+  if (const int failure = tg_identify_bpf__load(identify_.get()); failure != 0) {
+    return system_error(-failure, "load identify.bpf");
+  }
+  auto reader = ringbuf::KernelReader::make(bpf_map__fd(identify_->maps.events));
+  if (!reader) return std::move(reader).forward();
+  reader_ = *std::move(reader);
+  return {};
+}
+
+// What the maps have that this process did not write.
+Status Loaded::read_maps() {
+  const auto second =
+      is_in_force(bpf_map__fd(identify_->maps.peers), bpf_map__fd(identify_->maps.peers_b));
+  if (!second) return Error(second.error());
+  second_set_active_ = *second;
+  const int tunnels = bpf_map__fd(steer_->maps.tunnels);
+  __u32 index = 0;
+  for (const __u32* before = nullptr; bpf_map_get_next_key(tunnels, before, &index) == 0;) {
+    tunnel_indexes_.insert(index);
+    before = &index;
+  }
+  return {};
+}
+
+Status Loaded::replace_programs() {
+  const UniqueFd former_steer = pins_.open_pinned("set", kSteerProgram);
+  const UniqueFd former_identify = pins_.open_pinned("set", kIdentifyProgram);
+  if (!former_steer || !former_identify) return system_error(errno, "open the pinned programs");
+  if (auto pinned = pins_.pin_new(objects_to_pin(steer_link_.get())); !pinned) return pinned;
+  Status done = put_into_links(steer_program(), identify_program());
+  if (done) done = pins_.publish();
+  if (done) return {};
+  // The older set stays in force as it was.
+  if (Status restored = put_into_links(former_steer.get(), former_identify.get()); !restored) {
+    return restored;
+  }
+  pins_.discard_new();
+  return done;
+}
+
+Status Loaded::put_into_links(int steer, int identify) {
+  for (const auto& [link, program] :
+       {std::pair{steer_link_.get(), steer}, std::pair{identify_link_.get(), identify}}) {
+    if (auto replaced = replace_program(link, program); !replaced) return replaced;
+    if (auto checked = check_link_runs(link, program); !checked) return checked;
+  }
   return {};
 }
 
@@ -161,11 +267,44 @@ Status Loaded::write_endpoints(const std::vector<Endpoint>& endpoints) {
   return {};
 }
 
+Status Loaded::drop_other_intercepts(const std::vector<IpPrefix>& intercepts) {
+  const auto is_wanted = [&](const tg_intercept_key& key) {
+    return std::any_of(intercepts.begin(), intercepts.end(), [&](const IpPrefix& prefix) {
+      const tg_intercept_key wanted = key_of(prefix);
+      return std::memcmp(&wanted, &key, sizeof key) == 0;
+    });
+  };
+  const int map = bpf_map__fd(steer_->maps.intercepts);
+  std::vector<tg_intercept_key> others;
+  tg_intercept_key key{};
+  for (const void* before = nullptr; bpf_map_get_next_key(map, before, &key) == 0; before = &key) {
+    if (!is_wanted(key)) others.push_back(key);
+  }
+  for (const tg_intercept_key& other : others) {
+    if (bpf_map_delete_elem(map, &other) != 0 && errno != ENOENT) {
+      return system_error(errno, "drop an intercept of before");
+    }
+  }
+  return {};
+}
+
+Status Loaded::write_intercepts(const std::vector<IpPrefix>& intercepts) {
+  const int map = bpf_map__fd(steer_->maps.intercepts);
+  for (const IpPrefix& prefix : intercepts) {
+    const tg_intercept_key key = key_of(prefix);
+    const __u8 present = 1;
+    if (bpf_map_update_elem(map, &key, &present, BPF_ANY) != 0) {
+      return system_error(errno, "intercept " + to_string(prefix));
+    }
+  }
+  return {};
+}
+
 Status Loaded::attach() {
   auto pinned = find_steer_link(pins_);
   if (!pinned) return std::move(pinned).forward();
   if (auto alone = check_no_other_steers(pinned->get()); !alone) return alone;
-  auto identify = attach_identify(bpf_program__fd(identify_->progs.tg_identify), cgroup_.fd());
+  auto identify = attach_identify(identify_program(), cgroup_.fd());
   if (!identify) return std::move(identify).forward();
   identify_link_ = *std::move(identify);
   const bool replaces = static_cast<bool>(*pinned);
@@ -194,16 +333,19 @@ Status Loaded::pin_and_publish(int steer_link, bool replaces) {
 
 std::vector<std::pair<std::string, int>> Loaded::objects_to_pin(int steer_link) const {
   return {{kSteerProgram, steer_program()},
-          {"tg_identify", bpf_program__fd(identify_->progs.tg_identify)},
+          {kIdentifyProgram, identify_program()},
           {"endpoints", bpf_map__fd(steer_->maps.endpoints)},
+          {"intercepts", bpf_map__fd(steer_->maps.intercepts)},
           {"tunnels", bpf_map__fd(steer_->maps.tunnels)},
           {"listeners", bpf_map__fd(steer_->maps.listeners)},
           {"counters", counters_fd()},
           {"peers", bpf_map__fd(identify_->maps.peers)},
+          {"peers_a", bpf_map__fd(identify_->maps.peers_a)},
+          {"peers_b", bpf_map__fd(identify_->maps.peers_b)},
           {"flows", bpf_map__fd(identify_->maps.flows)},
           {"events", bpf_map__fd(identify_->maps.events)},
           {kSteerLink, steer_link},
-          {"link_identify", identify_link_.get()}};
+          {kIdentifyLink, identify_link_.get()}};
 }
 
 Status Loaded::set_listeners(int v4_fd, int v6_fd) {
@@ -282,9 +424,11 @@ Status Loaded::fill_idle_set(std::span<const PeerEntry> peers,
           Fault::self, EINVAL, "add peer " + to_string(peer.address) + ": id 0 is nobody", {}};
     }
     tg_peer_key key{};
+    key.prefix_bits = TG_PEER_PREFIX_BITS + peer.address.bits;
     key.ifindex = index->second;
-    key.family = family_of(peer.address);
-    std::copy(peer.address.bytes.begin(), peer.address.bytes.end(), key.addr);
+    key.family = family_of(peer.address.address);
+    const auto& bytes = peer.address.address.bytes;
+    std::copy(bytes.begin(), bytes.end(), key.addr);
     const tg_peer_tag tag{peer.tag.peer_id, peer.tag.generation};
     // NOEXIST: one address that is two peers would be whoever came last.
     if (bpf_map_update_elem(set_fd, &key, &tag, BPF_NOEXIST) != 0) {
@@ -328,6 +472,27 @@ Result<std::unique_ptr<Steering>> Steering::load(const SteeringOptions& options)
   auto loaded = std::make_unique<Loaded>(options);
   if (auto started = loaded->start(options); !started) return std::move(started).forward();
   return std::unique_ptr<Steering>(std::move(loaded));
+}
+
+Status Steering::try_load() {
+  // libbpf writes the verifier's whole log to stderr; the error says it in a line.
+  const libbpf_print_fn_t print = libbpf_set_print(nullptr);
+  const Status loaded = Loaded(SteeringOptions{}).load_objects();
+  libbpf_set_print(print);
+  return loaded;
+}
+
+Result<std::unique_ptr<Steering>> Steering::take_over(const SteeringOptions& options, pid_t running,
+                                                      UniqueFd lock) {
+  auto loaded = std::make_unique<Loaded>(options);
+  if (auto taken = loaded->take_over(options, running, std::move(lock)); !taken) {
+    return std::move(taken).forward();
+  }
+  return std::unique_ptr<Steering>(std::move(loaded));
+}
+
+uint32_t abi_version() {
+  return TG_ABI_VERSION;
 }
 
 Status Steering::uninstall(const SteeringOptions& options) {

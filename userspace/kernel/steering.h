@@ -3,6 +3,8 @@
 // map fds and work without capabilities.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -14,6 +16,7 @@
 #include <vector>
 
 #include "ringbuf/record.h"
+#include "userspace/base/fd.h"
 #include "userspace/base/ids.h"
 #include "userspace/base/ip.h"
 #include "userspace/base/result.h"
@@ -22,16 +25,20 @@ namespace tollgate::kernel {
 
 struct PeerEntry {
   std::string tunnel;  // interface name, resolved to an ifindex when the set is written
-  IpAddress address;
+  IpPrefix address;
   PeerTag tag;
 };
 
 struct SteeringOptions {
-  std::vector<Endpoint> endpoints;  // what clients connect to
+  std::vector<Endpoint> endpoints;     // what clients connect to
+  std::vector<IpPrefix> intercepts{};  // and what of others' addresses, on port 443
   std::vector<std::string> tunnels;
   std::string bpffs = "/sys/fs/bpf";    // mounted here if it is not a bpffs (in a private mount ns)
   std::string pin_folder = "tollgate";  // below bpffs, per network namespace inode
 };
+
+// Of what is pinned. A daemon takes over from one that says the same.
+uint32_t abi_version();
 
 class Steering {
  public:
@@ -54,6 +61,17 @@ class Steering {
   // Flow events; call poll_flows when flow_fd() is readable.
   virtual int flow_fd() const = 0;
   virtual void poll_flows(const std::function<void(const ringbuf::FlowRecord&)>& visit) = 0;
+  // Whether the kernel accepts the objects: loads them, attaches and pins nothing.
+  static Status try_load();
+  // For the process that takes over: with it comes the pinned set.
+  virtual int lock_fd() const = 0;
+
+  // Beside the daemon `running`, which gave us its lock: the programs are loaded anew onto its maps
+  // and put into its links, which never run without one. This process moves into its cgroup. On an
+  // error everything stays as it was. The listeners are those of before; so are the peers, until
+  // set_peers().
+  static Result<std::unique_ptr<Steering>> take_over(const SteeringOptions& options, pid_t running,
+                                                     UniqueFd lock);
   // Removes links and pins (`tollgated --uninstall`).
   static Status uninstall(const SteeringOptions& options);
 };

@@ -55,6 +55,9 @@ void visit_columns(Record& r, Visitor& visit) {
   visit.integer("tool_calls", r.tool_calls);
   visit.integer("settled_unix_ms", r.settled_unix_ms);
   visit.integer("settled_window_ms", r.settled_window_ms);
+  visit.cookie("upstream_flow_id", r.upstream_flow_id);
+  visit.integer("upstream_bytes_up", r.upstream_bytes_up);
+  visit.integer("upstream_bytes_down", r.upstream_bytes_down);
 }
 
 struct Namer {

@@ -3,11 +3,12 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include <array>
 #include <cerrno>
 #include <filesystem>
+#include <iterator>
 
 #include "userspace/base/fd.h"
+#include "userspace/ledger/store.h"
 
 namespace tollgate::ledger {
 namespace {
@@ -93,9 +94,32 @@ constexpr const char* kVersion2 = R"sql(
   ) STRICT, WITHOUT ROWID;
 )sql";
 
+constexpr const char* kRevocations = R"sql(
+  CREATE TABLE revocation (
+    scope TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    made_unix_ms INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (scope, subject)
+  ) STRICT, WITHOUT ROWID;
+)sql";
+
+// What the detector of lost metering compares with the kernel's count of each connection.
+constexpr const char* kTraffic = R"sql(
+  ALTER TABLE usage ADD COLUMN upstream_flow_id INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE usage ADD COLUMN upstream_bytes_up INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE usage ADD COLUMN upstream_bytes_down INTEGER NOT NULL DEFAULT 0;
+)sql";
+
 // Each takes a file from the version before to its own, so that a new file and an upgraded one are
 // the same. A step never changes once it was released.
-constexpr std::array<const char*, kSchemaVersion> kSteps = {kVersion1, kVersion2};
+struct Step {
+  int64_t version;
+  const char* sql;
+};
+constexpr Step kSteps[] = {{1, kVersion1}, {2, kVersion2}, {3, kRevocations}, {3, kTraffic}};
+static_assert(std::end(kSteps)[-1].version == kSchemaVersion);
 
 // FULL syncs the WAL at every commit. The checkpoint is rarer than SQLite's default of 1,000 pages:
 // the same right-edge pages are rewritten by every commit and copied home only once.
@@ -155,8 +179,9 @@ Status bring_up(Database& db, const std::string& path, int64_t version) {
                  "move it aside, or use another state folder"};
   }
   std::string sql = "BEGIN IMMEDIATE;";
-  for (auto step = static_cast<size_t>(version); step < kSteps.size(); ++step)
-    sql += kSteps[step];
+  for (const Step& step : kSteps) {
+    if (step.version > version) sql += step.sql;
+  }
   sql += "PRAGMA user_version = " + std::to_string(kSchemaVersion) + "; COMMIT;";
   return db.execute(sql.c_str());
 }
@@ -183,6 +208,10 @@ Result<Database> open_existing(const std::string& folder) {
 }
 
 }  // namespace
+
+int64_t ledger_version() {
+  return kSchemaVersion;
+}
 
 std::string ledger_path(const std::string& folder) {
   return folder + "/ledger.sqlite";

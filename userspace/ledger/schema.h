@@ -8,7 +8,7 @@
 
 namespace tollgate::ledger {
 
-inline constexpr int64_t kSchemaVersion = 2;
+inline constexpr int64_t kSchemaVersion = 3;
 
 std::string ledger_path(const std::string& folder);
 // Makes folder and file if they are missing, durably, and brings an empty or older file to

@@ -61,6 +61,45 @@ class SqliteJournal : public Journal {
     }
   }
 
+  Status revoke(const Revocation& revocation) override {
+    auto insert = db_.prepare(
+        "INSERT OR REPLACE INTO revocation (scope, subject, made_unix_ms, uid, reason)"
+        " VALUES (?1, ?2, ?3, ?4, ?5)");
+    if (!insert) return std::move(insert).forward();
+    insert->bind(1, std::string_view(revocation.scope));
+    insert->bind(2, std::string_view(revocation.subject));
+    insert->bind(3, revocation.made_unix_ms);
+    insert->bind(4, int64_t{revocation.uid});
+    insert->bind(5, std::string_view(revocation.reason));
+    return insert->run();
+  }
+
+  Status restore(const std::string& scope, const std::string& subject) override {
+    auto remove = db_.prepare("DELETE FROM revocation WHERE scope = ?1 AND subject = ?2");
+    if (!remove) return std::move(remove).forward();
+    remove->bind(1, std::string_view(scope));
+    remove->bind(2, std::string_view(subject));
+    return remove->run();
+  }
+
+  Result<std::vector<Revocation>> revocations() override {
+    auto statement = db_.prepare(
+        "SELECT scope, subject, made_unix_ms, uid, reason FROM revocation"
+        " ORDER BY made_unix_ms, subject");
+    if (!statement) return std::move(statement).forward();
+    std::vector<Revocation> found;
+    for (;;) {
+      auto row = statement->step();
+      if (!row) return std::move(row).forward();
+      if (!*row) return found;
+      found.push_back({.scope = std::string(statement->text(0)),
+                       .subject = std::string(statement->text(1)),
+                       .made_unix_ms = statement->integer(2),
+                       .uid = static_cast<uint32_t>(statement->integer(3)),
+                       .reason = std::string(statement->text(4))});
+    }
+  }
+
   // One transaction from the look to the write; a reader's would have to be upgraded, and that is
   // refused at once when the ledger thread has written in between.
   Result<Anchor> anchored(const std::string& boot_id, int64_t boottime_ms,

@@ -167,29 +167,47 @@ class SqliteReader : public Reader {
     statement->bind(1, since_window_ms);
     statement->bind(
         2, std::max(since_window_ms, std::numeric_limits<int64_t>::min() + kSlackMs) - kSlackMs);
+    return visit_charges(*statement, visit);
+  }
+
+  Status settled(std::span<const RequestId> ids,
+                 const std::function<void(const ChargeRow&)>& visit) override {
+    auto statement = db_.prepare(std::string(kChargeColumns) + " WHERE request_id = ?1");
+    if (!statement) return std::move(statement).forward();
+    for (const RequestId& id : ids) {
+      const std::array<uint8_t, 16> key = id_bytes(id);
+      statement->bind(1, std::span<const uint8_t>(key));
+      if (Status visited = visit_charges(*statement, visit); !visited) return visited;
+      statement->reset();
+    }
+    return {};
+  }
+
+ private:
+  static Status visit_charges(Statement& statement,
+                              const std::function<void(const ChargeRow&)>& visit) {
     ChargeRow charge;  // one for all rows: its texts keep their room
     for (;;) {
-      auto row = statement->step();
+      auto row = statement.step();
       if (!row) return std::move(row).forward();
       if (!*row) return {};
-      parse_id_bytes(statement->blob(0), charge.id);  // 16 bytes: the table checks it
-      charge.user = statement->text(1);
-      if (!parse_group_names(statement->text(2), charge.groups)) {
+      parse_id_bytes(statement.blob(0), charge.id);  // 16 bytes: the table checks it
+      charge.user = statement.text(1);
+      if (!parse_group_names(statement.text(2), charge.groups)) {
         return foreign_value(charge.id, "group_names");
       }
-      charge.model_served = statement->text(3);
-      charge.cost = {statement->integer(4)};
-      charge.input_tokens = count(*statement, 5);
-      charge.output_tokens = count(*statement, 6);
-      charge.bytes_up = count(*statement, 7);
-      charge.estimated = statement->integer(8) != 0;
-      charge.settled_unix_ms = statement->integer(9);
-      charge.settled_window_ms = statement->integer(10);
+      charge.model_served = statement.text(3);
+      charge.cost = {statement.integer(4)};
+      charge.input_tokens = count(statement, 5);
+      charge.output_tokens = count(statement, 6);
+      charge.bytes_up = count(statement, 7);
+      charge.estimated = statement.integer(8) != 0;
+      charge.settled_unix_ms = statement.integer(9);
+      charge.settled_window_ms = statement.integer(10);
       visit(charge);
     }
   }
 
- private:
   static Result<std::vector<ringbuf::UsageRecord>> read_page(Statement& statement) {
     std::vector<ringbuf::UsageRecord> page;
     for (;;) {

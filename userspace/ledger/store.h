@@ -80,6 +80,9 @@ class Reader {
   // has tokens), settled at or after that moment of the window clock; in no order.
   virtual Status charges(int64_t since_window_ms,
                          const std::function<void(const ChargeRow&)>& visit) = 0;
+  // Those of these requests that have a usage record, void ones too.
+  virtual Status settled(std::span<const RequestId> ids,
+                         const std::function<void(const ChargeRow&)>& visit) = 0;
 };
 
 // What an administrator changed about a limit's consumption.
@@ -101,6 +104,16 @@ struct Adjustment {
   std::string reason;
 };
 
+// Who may do nothing until it is taken back.
+struct Revocation {
+  std::string scope;    // "user" | "address"
+  std::string subject;  // the user's name, or the peer's address
+  int64_t made_unix_ms = 0;
+  uint32_t uid = 0;  // who did it
+  std::string reason;
+  bool operator==(const Revocation&) const = default;
+};
+
 // Small facts beside the usage: a connection of its own, used by the control thread. A write that
 // meets the ledger thread's waits for it.
 class Journal {
@@ -108,6 +121,9 @@ class Journal {
   virtual ~Journal() = default;
   virtual Result<int64_t> add(const Adjustment& adjustment) = 0;  // durable; returns the id
   virtual Result<std::vector<Adjustment>> adjustments(int64_t since_window_ms) = 0;  // made since
+  virtual Status revoke(const Revocation& revocation) = 0;  // durable; replaces the subject's
+  virtual Status restore(const std::string& scope, const std::string& subject) = 0;  // durable
+  virtual Result<std::vector<Revocation>> revocations() = 0;
   // The window clock's anchor of this boot: what anchored() was first told. A clock of an earlier
   // boot or record that is ahead of `wall_unix_ms` moves the new anchor up to it.
   struct Anchor {
@@ -117,6 +133,9 @@ class Journal {
   virtual Result<Anchor> anchored(const std::string& boot_id, int64_t boottime_ms,
                                   int64_t wall_unix_ms) = 0;
 };
+
+// Two processes share a ledger, during an upgrade, only when both say the same.
+int64_t ledger_version();
 
 // Creates or opens FOLDER/ledger.sqlite: WAL, synchronous=FULL, schema version checked (a newer one
 // is refused), folder fsynced on creation.

@@ -114,6 +114,14 @@ policy::Budgets::Ask budget_ask(const policy::Policy& policy, const policy::Peer
           .now = now};
 }
 
+Refusal unmetered_refusal(const std::string& contact) {
+  return {RefusalCode::unmetered_traffic,
+          "The gateway has seen traffic to a provider that it did not meter and lets nothing "
+          "through until an admin has looked into it with `tollgate unmetered`; " +
+              contact + ".",
+          {}};
+}
+
 Refusal downgrade_loop(const std::string& contact) {
   return {RefusalCode::policy_none,
           "The limits of this gateway send this request from one cheaper model to the next without "
@@ -133,6 +141,9 @@ std::variant<const policy::Peer*, Refusal> identify(const Snapshot& snapshot, Pe
                        ". Connect through the tunnel, or " + contact + ".",
                    {}};
   }
+  // Revoked is said also to a connection of before: the id alone is enough to say no.
+  const policy::Peer* known = snapshot.policy->peer_by_id(tag.peer_id);
+  if (known != nullptr && known->revoked) return policy::revoked_refusal(*known, contact);
   const policy::Peer* peer = snapshot.policy->peer_by_tag(tag);
   if (peer == nullptr) {
     return Refusal{RefusalCode::identity_changed,
@@ -142,6 +153,16 @@ std::variant<const policy::Peer*, Refusal> identify(const Snapshot& snapshot, Pe
                    {}};
   }
   return peer;
+}
+
+std::optional<Refusal> stops_now(const Snapshot& snapshot, const RunningAsk& running) {
+  const policy::Peer* peer = snapshot.policy->peer_by_id(running.tag.peer_id);
+  auto who = identify(snapshot, peer == nullptr ? running.tag : peer->tag, running.remote);
+  if (auto* refusal = std::get_if<Refusal>(&who)) return std::move(*refusal);
+  auto verdict =
+      snapshot.policy->decide(*peer, {.model = running.model, .service_tier = running.tier});
+  if (auto* refusal = std::get_if<Refusal>(&verdict)) return std::move(*refusal);
+  return std::nullopt;
 }
 
 Refusal store_refusal(const std::string& contact) {
@@ -154,10 +175,9 @@ Refusal store_refusal(const std::string& contact) {
 
 std::variant<Admission, Denial> admit(const AdmitAsk& ask) {
   const policy::Policy& policy = *ask.snapshot->policy;
-  const policy::Peer* peer = policy.peer_by_tag(ask.tag);
-  if (peer == nullptr) {
-    return Denial{std::get<Refusal>(identify(*ask.snapshot, ask.tag, "this address"))};
-  }
+  auto who = identify(*ask.snapshot, ask.tag, "this address");
+  if (auto* refusal = std::get_if<Refusal>(&who)) return Denial{std::move(*refusal)};
+  const policy::Peer* peer = std::get<const policy::Peer*>(who);
   if (ask.facts->background) {
     return Denial{{RefusalCode::feature_denied,
                    "Background responses (background: true) cannot be metered by this gateway. "
@@ -172,6 +192,7 @@ std::variant<Admission, Denial> admit(const AdmitAsk& ask) {
       return Denial{
           {RefusalCode::draining, "The gateway is restarting. Try again in a moment.", {}}};
     }
+    if (ask.unmetered) return Denial{unmetered_refusal(policy.contact())};
     if (!ask.store_healthy) return Denial{store_refusal(policy.contact())};
     Plan& it = std::get<Plan>(planned);
     auto reserved = ask.budgets->with([&](policy::Budgets& budgets) {

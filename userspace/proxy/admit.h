@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -44,6 +45,7 @@ struct AdmitAsk {
   BudgetTable* budgets = nullptr;
   bool store_healthy = false;  // the ledger can record, and its ring has room
   bool draining = false;
+  bool unmetered = false;  // traffic without a record was seen, and policy is to refuse
 };
 
 std::variant<Admission, Denial> admit(const AdmitAsk& ask);
@@ -57,6 +59,15 @@ std::variant<Forecast, policy::Refusal> forecast(const policy::Policy& policy,
                                                  const policy::Peer& peer,
                                                  const codec::RequestFacts& facts,
                                                  uint64_t body_bytes, BudgetTable& budgets);
+
+// A policy came into force while a request runs: why it may not go on, or nothing.
+struct RunningAsk {
+  PeerTag tag;              // of the connection; the generation may be an older one
+  std::string_view remote;  // address, for the sentence
+  std::string_view model;   // as served
+  std::string_view tier;
+};
+std::optional<policy::Refusal> stops_now(const Snapshot& snapshot, const RunningAsk& running);
 
 // The first gate alone, for requests that need no body: who is it?
 std::variant<const policy::Peer*, policy::Refusal> identify(const Snapshot& snapshot, PeerTag tag,

@@ -10,12 +10,26 @@
 
 namespace tollgate::proxy {
 
+// The TLS connections of one side. A connection counts once its record layer is settled, and in
+// both directions alike: the kernel gets both keys or none.
+struct TlsCounters {
+  using Count = std::atomic<uint64_t>;
+  enum class Path : uint8_t { none, kernel, userspace };
+  Count kernel_open{0};
+  Count kernel_total{0};
+  Count userspace_open{0};
+  Count userspace_total{0};
+};
+
 struct Counters {
   using Count = std::atomic<uint64_t>;
+  TlsCounters client_tls;
+  TlsCounters upstream_tls;
   Count connections_accepted{0};
   Count connections_refused{0};  // over connections_max, or accept failed
   Count connections_open{0};
   Count handshakes_failed{0};
+  Count names_refused{0};           // handshakes at intercepted addresses: no host of ours in SNI
   Count requests{0};                // heads read, whatever became of them
   Count requests_running{0};        // admitted, not yet settled
   std::array<Count, 9> outcomes{};  // by ringbuf::Outcome

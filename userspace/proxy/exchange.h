@@ -52,7 +52,7 @@ struct Exchange {
   bool settled = false;
   uint64_t settle_sequence = 0;
   // What the client gets when the record is durable.
-  enum class Then : uint8_t { release, finish, refuse, cut };
+  enum class Then : uint8_t { release, finish, refuse, fail, cut };
   Then then = Then::release;
   std::optional<policy::Refusal> refusal;
 };

@@ -182,7 +182,7 @@ void Session::on_upstream_body(std::span<const std::byte> bytes) {
   if (exchange.scanner) {
     relay_events(bytes);
   } else if (exchange.answer.size() + bytes.size() > worker_.shared_.limits.event_bytes_max) {
-    std::exchange(exchange.upstream, nullptr)->abandon();
+    exchange.upstream->abandon();
     on_upstream_failed(RefusalCode::upstream_protocol, "the answer is over event_bytes_max");
   } else {
     exchange.answer.insert(exchange.answer.end(), bytes.begin(), bytes.end());
@@ -210,6 +210,7 @@ void Session::relay_events(std::span<const std::byte> bytes) {
 
 void Session::on_upstream_end() {
   Exchange& exchange = *exchange_;
+  attribute_traffic();
   exchange.upstream = nullptr;
   exchange.upstream_ended = true;
   if (exchange.settled) {
@@ -232,6 +233,7 @@ void Session::on_upstream_end() {
 
 void Session::on_upstream_failed(RefusalCode code, const std::string& why) {
   Exchange& exchange = *exchange_;
+  attribute_traffic();
   exchange.upstream = nullptr;
   if (exchange.settled) {
     // The record stands. What is missing is behind the terminal event: nobody needs it.
@@ -250,6 +252,16 @@ void Session::on_upstream_failed(RefusalCode code, const std::string& why) {
                   begun ? Exchange::Then::cut : Exchange::Then::refuse);
 }
 
+// Which bytes on the way to the provider are this exchange's: what the kernel counts beyond them,
+// the detector looks for in vain.
+void Session::attribute_traffic() {
+  if (exchange_->upstream == nullptr) return;
+  const Traffic traffic = exchange_->upstream->traffic();
+  exchange_->record.upstream_flow_id = traffic.flow_id;
+  exchange_->record.upstream_bytes_up = traffic.sent;
+  exchange_->record.upstream_bytes_down = traffic.received;
+}
+
 // Exactly once for each admitted request: every way out of the exchange comes through here.
 void Session::settle_exchange(Outcome outcome, const codec::ResponseFacts* facts,
                               Exchange::Then then) {
@@ -261,17 +273,18 @@ void Session::settle_exchange(Outcome outcome, const codec::ResponseFacts* facts
   }
   exchange.settled = true;
   exchange.then = then;
-  const bool cut_short = then == Exchange::Then::cut || then == Exchange::Then::refuse;
-  if (cut_short && exchange.upstream != nullptr) {
-    std::exchange(exchange.upstream, nullptr)->abandon();
-  }
+  const bool cut_short =
+      then == Exchange::Then::cut || then == Exchange::Then::refuse || then == Exchange::Then::fail;
+  if (cut_short && exchange.upstream != nullptr) exchange.upstream->abandon();
+  attribute_traffic();
+  if (cut_short) exchange.upstream = nullptr;
   ringbuf::UsageRecord& record = exchange.record;
   if (exchange.scanner) record.events = exchange.scanner->events();
   record.duration_ms = worker_.now_ms() - exchange.started_ms;
   if (exchange.refusal) {
     const policy::RefusalShape& shape = policy::shape_of(exchange.refusal->code);
     record.refusal_code = std::string(shape.name);
-    record.http_status = shape.http_status;
+    if (then == Exchange::Then::refuse) record.http_status = shape.http_status;
     add(worker_.counters_.refused[static_cast<size_t>(exchange.refusal->code)]);
   }
   settle(*exchange.admission.snapshot->policy,
@@ -288,12 +301,14 @@ void Session::settle_exchange(Outcome outcome, const codec::ResponseFacts* facts
   if (record.estimated) add(worker_.counters_.estimated);
   spdlog::info(
       "request={} user={} peer={} policy={} model={} outcome={} status={} tokens_in={} "
-      "tokens_cached={} tokens_out={} nano_usd={} estimated={} ms={} bytes_up={} bytes_down={}",
+      "tokens_cached={} tokens_out={} nano_usd={} estimated={} ms={} bytes_up={} bytes_down={}{}",
       to_string(record.id), record.user, record.peer_address, record.policy,
       printable(record.model_asked), to_string(outcome), record.http_status, record.input_tokens,
       record.cached_tokens, record.output_tokens, record.cost.value, record.estimated,
-      record.duration_ms, record.bytes_up, record.bytes_down);
-  exchange.settle_sequence = worker_.record(record);
+      record.duration_ms, record.bytes_up, record.bytes_down, via_field());
+  exchange.settle_sequence = fault_asked("forget_record")
+                                 ? worker_.record(ringbuf::HoldRecord{record})
+                                 : worker_.record(record);
   fault_point("settle_pushed");
   set_state(State::settle);
   worker_.await_durable(exchange.settle_sequence, *this);
@@ -316,11 +331,29 @@ void Session::on_settled() {
       send_refusal(refusal);
       return;
     }
+    case Exchange::Then::fail:
+      fail_answer();
+      return;
     case Exchange::Then::cut:
       // Without a last chunk: the client must see that something is missing.
       close_session();
       return;
   }
+}
+
+// Ends a stream that has begun with an event that says why, then the connection. An event that was
+// cut in two is ended by an empty line first; who cannot read its half passes over it.
+void Session::fail_answer() {
+  const Exchange& exchange = *exchange_;
+  std::string event = exchange.scanner->between_events() ? "" : "\n\n";
+  event += policy::refusal_event(*exchange.refusal,
+                                 {.id = to_string(exchange.id),
+                                  .model = exchange.facts.model,
+                                  .created_unix_s = exchange.record.started_unix_ms / 1000,
+                                  .sequence_number = exchange.scanner->events()});
+  write_chunk(std::as_bytes(std::span(std::as_const(event))));
+  stream_.write(kLastChunk);
+  end_exchange(false);
 }
 
 void Session::write_chunk(std::span<const std::byte> first, std::span<const std::byte> second) {

@@ -36,14 +36,16 @@ std::string json_list_of_models(const std::vector<std::string>& models) {
 
 Session::Session(Worker& worker, Accepted accepted)
     : worker_(worker),
-      stream_(*worker.loop_, worker.flush_list_, *this),
+      stream_(*worker.loop_, worker.flush_list_, *this, &worker.counters_.client_tls),
       tag_(accepted.tag),
       remote_(accepted.remote),
       flow_id_(accepted.flow_id),
+      via_(accepted.via),
       since_ms_(worker.now_ms()) {
   const auto& server_tls = worker.snapshot_->server_tls;
-  stream_.accept(std::move(accepted.fd),
-                 server_tls ? server_tls->make_channel() : tls::make_plain_channel());
+  stream_.accept(std::move(accepted.fd), !server_tls ? tls::make_plain_channel()
+                                         : via_      ? server_tls->make_intercepted_channel()
+                                                     : server_tls->make_channel());
 }
 
 Session::~Session() = default;
@@ -60,11 +62,7 @@ void Session::on_stream_open() {
 }
 
 void Session::on_stream_data(std::span<const std::byte> plain) {
-  if (state_ == State::linger) {
-    dropped_bytes_ += plain.size();
-    if (dropped_bytes_ > worker_.shared_.limits.body_bytes_max) close_session();
-    return;
-  }
+  if (state_ == State::linger) return;  // dropped, for as long as sweep() lets it
   if (state_ == State::body && input_.empty()) read_body(plain);  // no copy through input_
   input_.append(reinterpret_cast<const char*>(plain.data()), plain.size());
   process_input();
@@ -76,9 +74,15 @@ void Session::on_stream_data(std::span<const std::byte> plain) {
 
 void Session::on_stream_end(StreamEnd, const Error& error) {
   if (state_ == State::handshake) {
-    add(worker_.counters_.handshakes_failed);
-    spdlog::debug("client {}: handshake: {}", to_string(remote_),
-                  error.text.empty() ? "closed by the client" : error.text);
+    if (tls::is_name_error(error)) {
+      add(worker_.counters_.names_refused);
+      spdlog::info("peer={} refused=server_name{}: {}", to_string(remote_.address), via_field(),
+                   printable(error.text));
+    } else {
+      add(worker_.counters_.handshakes_failed);
+      spdlog::debug("client {}: handshake: {}", to_string(remote_),
+                    error.text.empty() ? "closed by the client" : error.text);
+    }
     set_state(State::linger);
     stream_.finish();  // behind the alert that says why
     return;
@@ -205,11 +209,25 @@ void Session::begin_request() {
   record.peer_id = peer.tag.peer_id;
   record.user = peer.user;
   record.groups = peer.groups;
-  if (draining_) {
+  if (!worker_.admitting_) {
     refuse({RefusalCode::draining, "The gateway is restarting. Try again in a moment.", {}});
     return;
   }
-  route();
+  if (meant_for_here()) route();
+}
+
+// Whoever was let in under one name is not served under another (RFC 9110 7.4).
+bool Session::meant_for_here() {
+  if (!via_) return true;
+  std::string_view host = exchange_->head.field("host");
+  if (host.ends_with(":443")) host.remove_suffix(4);
+  const std::string_view asked = stream_.channel().server_name();
+  if (codec::equals_ignoring_case(host, asked)) return true;
+  refuse({RefusalCode::host_mismatch,
+          "The request is for host \"" + printable(label(host)) + "\", the connection for \"" +
+              printable(asked) + "\".",
+          {}});
+  return false;
 }
 
 // Method and path, exactly; everything else is refused, so that the injected key opens nothing that
@@ -345,7 +363,8 @@ void Session::end_body() {
              .body_bytes = exchange.body.size(),
              .budgets = worker_.shared_.budgets,
              .store_healthy = worker_.ledger_has_room() && worker_.shared_.store_healthy(),
-             .draining = draining_});
+             .draining = !worker_.admitting_,
+             .unmetered = worker_.shared_.refuse_unmetered.load(std::memory_order_relaxed)});
   if (auto* denial = std::get_if<Denial>(&admitted)) {
     exchange.admission.standing = std::move(denial->standing);
     refuse(std::move(denial->refusal));
@@ -413,9 +432,9 @@ void Session::void_request(Refusal refusal) {
 void Session::answer_locally(int status, std::string body, bool head_only) {
   const bool close = !exchange_->head.keep_alive || draining_;
   stream_.write(local_answer({status, std::move(body), head_only, close}, exchange_->id));
-  spdlog::info("request={} user={} peer={} endpoint=\"{}\" status={}", to_string(exchange_->id),
+  spdlog::info("request={} user={} peer={} endpoint=\"{}\" status={}{}", to_string(exchange_->id),
                exchange_->record.user, exchange_->record.peer_address,
-               printable(exchange_->record.endpoint), status);
+               printable(exchange_->record.endpoint), status, via_field());
   end_exchange(!close);
 }
 
@@ -427,10 +446,10 @@ void Session::refuse(Refusal refusal) {
   record.refusal_code = std::string(shape.name);
   record.http_status = shape.http_status;
   record.duration_ms = worker_.now_ms() - exchange_->started_ms;
-  spdlog::info("request={} user={} peer={} endpoint=\"{}\" model={} refused={} status={}",
+  spdlog::info("request={} user={} peer={} endpoint=\"{}\" model={} refused={} status={}{}",
                to_string(exchange_->id), record.user, record.peer_address,
                printable(record.endpoint), printable(record.model_asked), shape.name,
-               shape.http_status);
+               shape.http_status, via_field());
   // Strangers are counted, not recorded: they must not be able to fill the disk.
   if (!record.user.empty()) {
     const policy::BudgetTime now = worker_.shared_.budgets->now();

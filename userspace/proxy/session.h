@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -28,6 +29,7 @@ struct SessionInfo {  // for `tollgate sessions`
   uint64_t bytes_down = 0;
   std::string peer_address;
   std::string session_id;
+  std::string via;  // where the client meant to go, when it was intercepted
   NanoUsd hold_cost;
 };
 
@@ -36,6 +38,7 @@ struct Accepted {
   PeerTag tag;  // peer_id 0: unknown
   Endpoint remote;
   uint64_t flow_id = 0;
+  std::optional<Endpoint> via{};  // the provider's address that the client connected to
 };
 
 class Session final : StreamEvents, UpstreamUser {
@@ -46,9 +49,12 @@ class Session final : StreamEvents, UpstreamUser {
   void on_durable(uint64_t sequence);  // that record, of the hold or of the usage, is on disk
   void sweep(int64_t now_ms);          // deadlines
   void drain();                        // no further request; closes at once when idle
-  void cut(const std::string& why);    // drain is over
-  void close_session();                // now; nothing is waited for
+  // Ends what runs, settled: a drain is over, or the request is no longer allowed.
+  void cut(policy::Refusal why);
+  void follow_policy();  // another policy is in force: may what runs go on?
+  void close_session();  // now; nothing is waited for
   bool info(SessionInfo& out) const;
+  bool may_be_admitted() const;  // its request is coming in, or may come yet
   uint32_t peer_id() const { return tag_.peer_id; }
 
   size_t index = 0;  // the worker's, in its list of sessions
@@ -86,12 +92,14 @@ class Session final : StreamEvents, UpstreamUser {
   void route();
   void begin_body();
   void read_body(std::span<const std::byte>& bytes);
+  bool meant_for_here();
   bool append_body(std::span<const std::byte> bytes);
   void end_body();
   void hold_request();
   bool rewrite_body();
   void void_request(policy::Refusal refusal);
   void go_upstream();
+  void attribute_traffic();
   void on_settled();
   bool read_on_without_client();
   void send_keepalive(int64_t now_ms);
@@ -102,6 +110,7 @@ class Session final : StreamEvents, UpstreamUser {
   // One chunk to the client around two runs of bytes; nothing when both are empty.
   void write_chunk(std::span<const std::byte> first, std::span<const std::byte> second = {});
   void finish_answer();
+  void fail_answer();
   void answer_locally(int status, std::string body, bool head_only);
   void refuse(policy::Refusal refusal);
   void refuse_head(const codec::HeadResult& result);
@@ -110,12 +119,14 @@ class Session final : StreamEvents, UpstreamUser {
   void end_exchange(bool keep_alive);
   void set_state(State state);
   std::string_view state_name() const;
+  std::string via_field() const;  // " via=198.51.100.7:443", behind an access line
 
   Worker& worker_;
   Stream stream_;
   PeerTag tag_;
   Endpoint remote_;
   uint64_t flow_id_;
+  std::optional<Endpoint> via_;
   State state_ = State::handshake;
   bool processing_ = false;  // process_input is on the stack
   bool draining_ = false;
@@ -126,7 +137,6 @@ class Session final : StreamEvents, UpstreamUser {
   std::string input_;    // bytes not yet read as head or body
   size_t scanned_ = 0;
   uint64_t body_remaining_ = 0;
-  uint64_t dropped_bytes_ = 0;
   std::unique_ptr<Exchange> exchange_;
 };
 

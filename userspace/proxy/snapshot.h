@@ -2,6 +2,7 @@
 // their keys and TLS settings, our certificate. A request keeps the snapshot it was admitted under.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -33,7 +34,13 @@ struct Snapshot {
   std::shared_ptr<const policy::Policy> policy;
   std::vector<std::shared_ptr<const Target>> targets;
   std::shared_ptr<const tls::ServerContext> server_tls;  // null: plain_http
+  // The gateway's own addresses, where others are intercepted as well; else empty.
+  std::vector<Endpoint> own_endpoints;
 
+  bool intercepts(const Endpoint& local) const {
+    return !own_endpoints.empty() &&
+           std::find(own_endpoints.begin(), own_endpoints.end(), local) == own_endpoints.end();
+  }
   const std::shared_ptr<const Target>* target_of(std::string_view provider) const {
     for (const auto& target : targets) {
       if (target->provider == provider) return &target;

@@ -106,6 +106,10 @@ void Session::send_keepalive(int64_t now_ms) {
 void Session::on_settle_timeout() {
   add(worker_.counters_.settle_timeouts);
   worker_.forget(*this);
+  if (exchange_->then == Exchange::Then::fail) {
+    fail_answer();  // the end of no answer, so nothing is hidden by saying why
+    return;
+  }
   if (exchange_->scanner || exchange_->client_gone) {
     close_session();
     return;
@@ -119,17 +123,41 @@ void Session::drain() {
   if (served_ && state_ == State::head && input_.empty()) close_session();
 }
 
-void Session::cut(const std::string& why) {
-  if (exchange_ && exchange_->admitted && !exchange_->settled) {
-    spdlog::warn("request={} user={} cut: {}", to_string(exchange_->id), exchange_->record.user,
-                 why);
-    const bool begun = exchange_->scanner != nullptr || exchange_->client_gone;
-    if (!begun) exchange_->refusal = Refusal{RefusalCode::draining, why, {}};
-    settle_exchange(ringbuf::Outcome::cut, nullptr,
-                    begun ? Exchange::Then::cut : Exchange::Then::refuse);
-  } else if (state_ != State::settle) {
-    close_session();
+// Mid-stream, what time mends is a stream without an end, which the client asks for again by
+// itself; anything else is an event that says why and makes it stop.
+void Session::cut(Refusal why) {
+  if (!exchange_ || !exchange_->admitted || exchange_->settled) {
+    if (state_ != State::settle) close_session();
+    return;
   }
+  spdlog::warn("request={} user={} cut: {}", to_string(exchange_->id), exchange_->record.user,
+               why.message);
+  const bool begun = exchange_->scanner != nullptr || exchange_->client_gone;
+  const bool transient = policy::shape_of(why.code).http_status == 503;
+  if (!exchange_->client_gone && (!begun || !transient)) exchange_->refusal = std::move(why);
+  settle_exchange(ringbuf::Outcome::cut, nullptr,
+                  !begun      ? Exchange::Then::refuse
+                  : transient ? Exchange::Then::cut
+                              : Exchange::Then::fail);
+}
+
+// The connection belongs to an id, and with it to one machine of one user. What that user may do
+// now is asked for the request that runs; the next one is asked about when it comes.
+void Session::follow_policy() {
+  const policy::Policy& policy = *worker_.snapshot_->policy;
+  const policy::Peer* peer = policy.peer_by_id(tag_.peer_id);
+  if (peer != nullptr) tag_ = peer->tag;
+  if (!exchange_) return;
+  if (!exchange_->admitted) {
+    if (peer != nullptr) exchange_->record.groups = peer->groups;
+    return;
+  }
+  if (exchange_->settled) return;
+  auto refusal = stops_now(*worker_.snapshot_, {.tag = tag_,
+                                                .remote = exchange_->record.peer_address,
+                                                .model = exchange_->admission.served_model,
+                                                .tier = exchange_->admission.tier});
+  if (refusal) cut(*std::move(refusal));
 }
 
 std::string_view Session::state_name() const {
@@ -158,6 +186,14 @@ std::string_view Session::state_name() const {
   return "";
 }
 
+std::string Session::via_field() const {
+  return via_ ? " via=" + to_string(*via_) : std::string();
+}
+
+bool Session::may_be_admitted() const {
+  return state_ == State::handshake || state_ == State::head || state_ == State::body;
+}
+
 bool Session::info(SessionInfo& out) const {
   if (!exchange_ || !exchange_->admitted) return false;
   const ringbuf::UsageRecord& record = exchange_->record;
@@ -170,6 +206,7 @@ bool Session::info(SessionInfo& out) const {
          .bytes_down = record.bytes_down,
          .peer_address = record.peer_address,
          .session_id = record.session_id,
+         .via = via_ ? to_string(*via_) : std::string(),
          .hold_cost = record.hold_cost};
   return true;
 }

@@ -1,5 +1,9 @@
 #include "userspace/proxy/upstream.h"
 
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -16,6 +20,13 @@ constexpr size_t kIdleConnectionsMax = 1024;  // per worker and provider
 constexpr uint64_t kFinishBytesMax = 64 * 1024;
 constexpr int64_t kFinishMs = 2000;
 
+uint64_t cookie_of(int fd) {
+  uint64_t cookie = 0;
+  socklen_t length = sizeof cookie;
+  ::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length);
+  return cookie;
+}
+
 }  // namespace
 
 UpstreamConnection::UpstreamConnection(UpstreamPool& pool, std::shared_ptr<const Target> target,
@@ -23,7 +34,7 @@ UpstreamConnection::UpstreamConnection(UpstreamPool& pool, std::shared_ptr<const
     : pool_(pool),
       target_(std::move(target)),
       address_index_(address_index),
-      stream_(pool.loop_, pool.flush_list_, *this),
+      stream_(pool.loop_, pool.flush_list_, *this, &pool.tls_counters_),
       since_ms_(pool.loop_.now_monotonic_ms()) {}
 
 void UpstreamConnection::send_request(std::string head, Body body) {
@@ -45,6 +56,35 @@ void UpstreamConnection::send_body_slice() {
   const size_t slice = unsent_.size() < 2 * kBodySliceBytes ? unsent_.size() : kBodySliceBytes;
   stream_.write_lasting(unsent_.first(slice));
   unsent_ = unsent_.subspan(slice);
+}
+
+void UpstreamConnection::begin_exchange(UpstreamUser& user) {
+  user_ = &user;
+  before_ = {before_.flow_id, stream_.wire_sent(), stream_.wire_received()};
+  if (before_.flow_id == 0) before_.flow_id = cookie_of(stream_.fd());
+}
+
+Traffic UpstreamConnection::traffic() const {
+  Traffic now{before_.flow_id, stream_.wire_sent(), stream_.wire_received()};
+  // An answer that ends before its request was sent: the rest is the exchange's, too.
+  if (!request_sent_) now.sent += stream_.queued_bytes() + unsent_.size();
+  if (final_) now = *final_;
+  now.sent -= std::min(before_.sent, now.sent);
+  now.received -= std::min(before_.received, now.received);
+  return now;
+}
+
+// Whatever lies unread in the socket belongs to the exchange that ends the connection. After the
+// shutdown the kernel takes nothing more in either direction, so its count is final.
+void UpstreamConnection::stop_traffic() {
+  if (state_ == State::connecting || stream_.fd() < 0) return;
+  ::shutdown(stream_.fd(), SHUT_RDWR);
+  tcp_info info{};
+  socklen_t length = sizeof info;
+  if (::getsockopt(stream_.fd(), IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return;
+  final_ = Traffic{before_.flow_id,
+                   info.tcpi_bytes_sent - info.tcpi_bytes_retrans + info.tcpi_notsent_bytes,
+                   info.tcpi_bytes_received};
 }
 
 void UpstreamConnection::abandon() {
@@ -243,6 +283,7 @@ void UpstreamConnection::fail(RefusalCode code, const std::string& why) {
 void UpstreamConnection::dispose() {
   if (state_ == State::closing) return;
   if (state_ == State::idle) pool_.forget_idle(*this);
+  stop_traffic();
   state_ = State::closing;
   unsent_ = {};
   stream_.close();
@@ -270,8 +311,12 @@ bool UpstreamConnection::timed_out(int64_t now_ms, const policy::Limits& limits)
 }
 
 UpstreamPool::UpstreamPool(io::Loop& loop, FlushList& flush_list, const policy::Limits& limits,
-                           std::function<void()> emptied)
-    : loop_(loop), flush_list_(flush_list), limits_(limits), emptied_(std::move(emptied)) {}
+                           TlsCounters& tls_counters, std::function<void()> emptied)
+    : loop_(loop),
+      flush_list_(flush_list),
+      limits_(limits),
+      tls_counters_(tls_counters),
+      emptied_(std::move(emptied)) {}
 
 UpstreamPool::~UpstreamPool() = default;
 
@@ -282,7 +327,7 @@ UpstreamConnection* UpstreamPool::acquire(std::shared_ptr<const Target> target, 
     UpstreamConnection* connection = found->second.back();
     found->second.pop_back();
     connection->state_ = UpstreamConnection::State::exchange;
-    connection->user_ = &user;
+    connection->begin_exchange(user);
     connection->target_ = std::move(target);
     return connection;
   }
@@ -303,7 +348,7 @@ UpstreamConnection* UpstreamPool::dial(std::shared_ptr<const Target> target, siz
     return nullptr;
   }
   UpstreamConnection* raw = connection.get();
-  raw->user_ = &user;
+  raw->begin_exchange(user);
   connections_.emplace(raw, std::move(connection));
   return raw;
 }

@@ -42,6 +42,14 @@ class UpstreamUser {
   ~UpstreamUser() = default;
 };
 
+// TCP payload of a connection that belongs to one exchange: from when it took the connection, so
+// with the handshake where it made it, to now; to the very end where the exchange ended it.
+struct Traffic {
+  uint64_t flow_id = 0;  // socket cookie
+  uint64_t sent = 0;
+  uint64_t received = 0;
+};
+
 class UpstreamConnection final : StreamEvents {
  public:
   UpstreamConnection(UpstreamPool& pool, std::shared_ptr<const Target> target,
@@ -57,6 +65,9 @@ class UpstreamConnection final : StreamEvents {
   // The exchange has all it wants; the rest of the message is read and dropped within bounds, so
   // that the connection can be used again.
   void finish_reading();
+
+  // Of the present exchange, or of the one that has just ended: until the next one takes it.
+  Traffic traffic() const;
 
   const std::string& pool_key() const { return target_->pool_key; }
 
@@ -79,6 +90,8 @@ class UpstreamConnection final : StreamEvents {
   void complete();
   void fail(policy::RefusalCode code, const std::string& why);
   void dispose();
+  void begin_exchange(UpstreamUser& user);
+  void stop_traffic();
   bool timed_out(int64_t now_ms, const policy::Limits& limits);
 
   UpstreamPool& pool_;
@@ -99,13 +112,16 @@ class UpstreamConnection final : StreamEvents {
   bool request_sent_ = true;
   int64_t since_ms_ = 0;  // when the present state began
   uint64_t dropped_bytes_ = 0;
+  // For traffic(): what the connection had carried when the exchange took it, and at its end.
+  Traffic before_;
+  std::optional<Traffic> final_;
 };
 
 class UpstreamPool {
  public:
   // `emptied` is called when the last connection has gone.
   UpstreamPool(io::Loop& loop, FlushList& flush_list, const policy::Limits& limits,
-               std::function<void()> emptied);
+               TlsCounters& tls_counters, std::function<void()> emptied);
   ~UpstreamPool();
 
   // Returns a connection that belongs to `user` until its exchange ends: an idle one (ready() is
@@ -138,6 +154,7 @@ class UpstreamPool {
   io::Loop& loop_;
   FlushList& flush_list_;
   const policy::Limits& limits_;
+  TlsCounters& tls_counters_;
   std::function<void()> emptied_;
   std::unordered_map<UpstreamConnection*, std::unique_ptr<UpstreamConnection>> connections_;
   std::unordered_map<std::string, std::vector<UpstreamConnection*>> idle_;  // by pool key, LIFO

@@ -17,11 +17,22 @@ namespace {
 // Deadlines are seconds and minutes; they are looked at twice a second rather than armed one by
 // one.
 constexpr uint32_t kTickMs = 500;
+// New connections wait in the listeners' queues for so long at most, until the next process may
+// admit them. Who has not finished his request by then is told to try again.
+constexpr int64_t kHandOverMs = 3'000;
 
 std::optional<Endpoint> peer_of(int fd) {
   sockaddr_storage storage{};
   socklen_t length = sizeof storage;
   if (::getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return std::nullopt;
+  return endpoint_from_sockaddr(storage);
+}
+
+// Where the client meant to go, which for an intercepted connection is not us.
+std::optional<Endpoint> local_of(int fd) {
+  sockaddr_storage storage{};
+  socklen_t length = sizeof storage;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return std::nullopt;
   return endpoint_from_sockaddr(storage);
 }
 
@@ -40,6 +51,7 @@ Result<std::unique_ptr<Worker>> Worker::make(Options options, Shared& shared) {
   if (!loop) return std::move(loop).forward();
   worker->loop_ = std::move(*loop);
   worker->pool_ = std::make_unique<UpstreamPool>(*worker->loop_, worker->flush_list_, shared.limits,
+                                                 worker->counters_.upstream_tls,
                                                  [raw = worker.get()] { raw->check_drained(); });
   worker->snapshot_ = std::move(options.snapshot);
   worker->lane_ = options.lane;
@@ -58,6 +70,7 @@ Worker::~Worker() {
 void Worker::start() {
   thread_ = std::thread([this] {
     ::pthread_setname_np(::pthread_self(), "tg-worker");
+    listeners_open_ = listeners_.size();
     for (auto& listener : listeners_)
       listener->start();
     loop_->watch(lane_->notify_fd, [this] { on_lane_notify(); });
@@ -82,14 +95,27 @@ void Worker::stop() {
 }
 
 void Worker::set_snapshot(std::shared_ptr<const Snapshot> snapshot) {
-  loop_->post(
-      [this, snapshot = std::move(snapshot)]() mutable { snapshot_ = std::move(snapshot); });
+  loop_->post([this, snapshot = std::move(snapshot)]() mutable {
+    const FlushList::Turn turn(flush_list_);
+    const bool same_policy = snapshot->policy == snapshot_->policy;
+    // First the snapshot, then the check: whoever is accepted from now on reads the new one.
+    snapshot_ = std::move(snapshot);
+    for (size_t i = same_policy ? 0 : sessions_.size(); i-- > 0;)
+      sessions_[i]->follow_policy();
+  });
 }
 
 void Worker::on_accepted(UniqueFd connection) {
   const FlushList::Turn turn(flush_list_);
+  if (stopping_) return;
   const auto remote = peer_of(connection.get());
   if (!remote) return;  // gone already
+  std::optional<Endpoint> via;
+  if (!snapshot_->own_endpoints.empty()) {
+    via = local_of(connection.get());
+    if (!via) return;
+    if (!snapshot_->intercepts(*via)) via.reset();
+  }
   const uint32_t open = shared_.connections.fetch_add(1, std::memory_order_relaxed);
   if (open >= shared_.limits.connections_max) {
     shared_.connections.fetch_sub(1, std::memory_order_relaxed);
@@ -102,9 +128,11 @@ void Worker::on_accepted(UniqueFd connection) {
       shared_.resolver->resolve(connection.get(), remote->address, *snapshot_->policy)
           .value_or(PeerTag{});
   const uint64_t flow_id = cookie_of(connection.get());
-  auto session = std::make_unique<Session>(
-      *this,
-      Accepted{.fd = std::move(connection), .tag = tag, .remote = *remote, .flow_id = flow_id});
+  auto session = std::make_unique<Session>(*this, Accepted{.fd = std::move(connection),
+                                                           .tag = tag,
+                                                           .remote = *remote,
+                                                           .flow_id = flow_id,
+                                                           .via = via});
   session->index = sessions_.size();
   sessions_.push_back(std::move(session));
   if (draining_) sessions_.back()->drain();  // it was in the listener's queue
@@ -116,6 +144,7 @@ void Worker::on_accept_error(int sys_errno) {
 }
 
 void Worker::on_listener_closed() {
+  --listeners_open_;
   check_drained();
 }
 
@@ -187,23 +216,43 @@ void Worker::tick() {
 
 void Worker::drain(std::function<void()> drained) {
   loop_->post([this, drained = std::move(drained)]() mutable {
-    const FlushList::Turn turn(flush_list_);
-    draining_ = true;
-    drained_ = std::move(drained);
-    for (auto& listener : listeners_)
-      listener->close();
-    for (size_t i = sessions_.size(); i-- > 0;)
-      sessions_[i]->drain();
-    pool_->close_idle();
-    check_drained();
+    admitting_ = false;
+    begin_drain(std::move(drained));
   });
+}
+
+void Worker::hand_over(std::function<void()> quiet, std::function<void()> drained) {
+  loop_->post([this, quiet = std::move(quiet), drained = std::move(drained)]() mutable {
+    quiet_ = std::move(quiet);
+    admitting_until_ms_ = now_ms() + kHandOverMs;
+    begin_drain(std::move(drained));
+  });
+}
+
+void Worker::begin_drain(std::function<void()> drained) {
+  const FlushList::Turn turn(flush_list_);
+  draining_ = true;
+  drained_ = std::move(drained);
+  for (auto& listener : listeners_)
+    listener->close();
+  for (size_t i = sessions_.size(); i-- > 0;)
+    sessions_[i]->drain();
+  pool_->close_idle();
+  check_drained();
+}
+
+std::vector<int> Worker::listening() const {
+  std::vector<int> fds;
+  for (const auto& listener : listeners_)
+    fds.push_back(listener->fd());
+  return fds;
 }
 
 void Worker::cut(std::string why) {
   loop_->post([this, why = std::move(why)] {
     const FlushList::Turn turn(flush_list_);
     for (size_t i = sessions_.size(); i-- > 0;)
-      sessions_[i]->cut(why);
+      sessions_[i]->cut({policy::RefusalCode::draining, why, {}});
   });
 }
 
@@ -211,10 +260,25 @@ void Worker::cut(std::string why) {
 // for the same without the records, which then are only in the log.
 void Worker::check_drained() {
   if (!draining_ && !stopping_) return;
+  check_quiet();
   pool_->close_idle();
   if (listeners_open_ != 0 || !sessions_.empty() || !pool_->empty()) return;
   if (draining_ && drained_ && delayed_.empty()) std::exchange(drained_, nullptr)();
   if (stopping_) loop_->stop();
+}
+
+void Worker::check_quiet() {
+  if (!quiet_) return;
+  if (admitting_) {
+    if (listeners_open_ != 0) return;
+    const bool waits = std::any_of(sessions_.begin(), sessions_.end(),
+                                   [](const auto& session) { return session->may_be_admitted(); });
+    if (waits && now_ms() < admitting_until_ms_) return;
+    admitting_ = false;
+    last_admitted_sequence_ = next_sequence_ - 1;
+  }
+  if (lane_->durable_sequence.load(std::memory_order_acquire) < last_admitted_sequence_) return;
+  std::exchange(quiet_, nullptr)();
 }
 
 void Worker::report(std::function<void(WorkerReport)> reply) {

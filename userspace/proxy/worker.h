@@ -37,6 +37,8 @@ struct Shared {
   BodyMemory body_memory;
   std::atomic<uint32_t> connections{0};
   std::function<bool()> store_healthy;
+  // Traffic without a record was seen, and on_unmetered = "refuse": nothing is admitted.
+  std::atomic<bool> refuse_unmetered{false};
   BudgetTable* budgets = nullptr;
   const identity::Resolver* resolver = nullptr;
 };
@@ -62,11 +64,18 @@ class Worker final : io::ListenerEvents {
 
   void start();  // the thread
   // From any thread.
+  // Requests that the new policy no longer allows end at once.
   void set_snapshot(std::shared_ptr<const Snapshot> snapshot);
-  void drain(std::function<void()> drained);             // `drained` runs on the worker's thread
+  void drain(std::function<void()> drained);  // `drained` runs on the worker's thread
+  // As drain(), but refuses nobody: whoever is connected has a moment to ask, and is admitted.
+  // `quiet`, before `drained`: no request is admitted from now on, and every hold is on disk.
+  void hand_over(std::function<void()> quiet, std::function<void()> drained);
   void cut(std::string why);                             // ends what still runs, settled
   void stop();                                           // and join
   void report(std::function<void(WorkerReport)> reply);  // on the worker's thread
+
+  // The listening sockets, which stay this worker's. Not during or after drain() and its kind.
+  std::vector<int> listening() const;
 
   const Counters& counters() const { return counters_; }
   const io::Loop& loop() const { return *loop_; }
@@ -91,7 +100,9 @@ class Worker final : io::ListenerEvents {
   void tick();
   void on_lane_notify();
   void push_delayed();
+  void begin_drain(std::function<void()> drained);
   void check_drained();
+  void check_quiet();
 
   Shared& shared_;
   Counters counters_;
@@ -108,6 +119,10 @@ class Worker final : io::ListenerEvents {
   std::deque<std::pair<uint64_t, Session*>> waiting_;  // by sequence
   std::deque<std::vector<std::byte>> delayed_;         // records the ring had no room for
   bool draining_ = false;
+  bool admitting_ = true;  // also while draining, for the moment that hand_over() gives
+  int64_t admitting_until_ms_ = 0;
+  uint64_t last_admitted_sequence_ = 0;
+  std::function<void()> quiet_;
   bool stopping_ = false;
   size_t listeners_open_ = 0;
   std::function<void()> drained_;

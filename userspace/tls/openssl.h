@@ -25,6 +25,10 @@ using Owned = std::unique_ptr<T, Free>;
 // The oldest reason in this thread's error queue ("tlsv1 alert unknown ca"), which is then empty.
 std::string take_openssl_reason();
 
-std::unique_ptr<Channel> make_openssl_channel(Owned<SSL> ssl);
+// To be called once for each context whose channels may enter the kernel: their traffic secrets
+// reach the channel by it and go nowhere else.
+void pass_secrets_to_channels(SSL_CTX* context);
+
+std::unique_ptr<Channel> make_openssl_channel(Owned<SSL> ssl, const KernelUse& kernel);
 
 }  // namespace tollgate::tls

@@ -1,3 +1,4 @@
 # shellcheck shell=sh
-# Steering and identity by real TCP over veth: tests/unit/kernel on this kernel.
+# Steering, identity and interception by real packets over veth: tests/unit/kernel here.
 gtest steering /tollgate/steering_test
+gtest interception /tollgate/interception_test

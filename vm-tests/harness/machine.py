@@ -9,12 +9,13 @@ import threading
 from harness import apt
 
 MEMORY_MIB = 1024
-BOOT_SECONDS = 600
+BOOT_SECONDS = 1800
 # A hypervisor that can run Debian's kernels has them up in two seconds; one that cannot hangs.
 PROBE_SECONDS = 30
 # An emulated CPU that waits for the host looks stalled to the guest's watchdogs, which would write
-# what we take for a kernel's mistake; a real hang ends without DONE.
-PARAMETERS = ("console=ttyS0", "loglevel=5", "panic=-1", "nowatchdog",
+# what we take for a kernel's mistake, and its timer looks dead at boot; a real hang ends without
+# DONE.
+PARAMETERS = ("console=ttyS0", "loglevel=5", "panic=-1", "nowatchdog", "no_timer_check",
               "rcupdate.rcu_cpu_stall_suppress=1")
 
 
@@ -30,12 +31,17 @@ def _accelerators():
     return ["kvm", "tcg,thread=multi"]
 
 
+def _memory_mib(archive):
+    # The archive is there twice while the guest unpacks it, and may fill no more than half.
+    return MEMORY_MIB + 2 * (archive.stat().st_size >> 20)
+
+
 def _command(kernel, tools, archive, console, accelerator):
     data = tools.root / "usr/share"
     return [*tools.command("usr/bin/qemu-system-x86_64"), "-L", str(data / "qemu"),
             "-L", str(data / "seabios"), "-accel", accelerator, "-M", "q35", "-cpu", "max",
-            "-smp", "2", "-m", str(MEMORY_MIB), "-nodefaults", "-no-user-config", "-no-reboot",
-            "-display", "none", "-serial", f"file:{console}", "-serial", "stdio",
+            "-smp", "2", "-m", str(_memory_mib(archive)), "-nodefaults", "-no-user-config",
+            "-no-reboot", "-display", "none", "-serial", f"file:{console}", "-serial", "stdio",
             "-kernel", str(kernel.image), "-initrd", str(archive),
             "-append", " ".join(PARAMETERS)]
 

@@ -24,6 +24,8 @@ def _arguments():
     parser.add_argument("kernel", nargs="?", help="a series of kernels.txt: 6.1")
     parser.add_argument("filter", nargs="?", default="", help="only cases whose name has this")
     parser.add_argument("--all", action="store_true", help="every kernel of kernels.txt")
+    parser.add_argument("--bench", action="store_true",
+                        help="measure (bench/*.sh) instead of test; the tables go to stderr")
     parser.add_argument("--build", type=pathlib.Path, default=HERE.parent / "build",
                         help="the build folder whose binaries run (default: build)")
     options = parser.parse_args()
@@ -32,6 +34,10 @@ def _arguments():
     if not options.all and not options.kernel:
         parser.error("name a kernel of kernels.txt, or --all")
     return parser, options
+
+
+def _folder(options):
+    return HERE / ("bench" if options.bench else "cases")
 
 
 def _run(pin, tools, options, cases):
@@ -48,7 +54,7 @@ def _run(pin, tools, options, cases):
     with tempfile.TemporaryDirectory(prefix="tollgate-vm-") as scratch:
         root = pathlib.Path(scratch) / "root"
         root.mkdir(mode=0o755)
-        archive = image.make(root, kernel, tools, options.build, cases)
+        archive = image.make(root, kernel, tools, options.build, _folder(options), cases)
         console = pathlib.Path(scratch) / "console"
         machine.boot(kernel, tools, archive, console, on_line)
         text = console.read_text(errors="replace")
@@ -72,7 +78,7 @@ def main():
         note("vm-tests: the judge's own examples are judged wrongly")
         return 1
     pins = [pin for pin in kernels.pins() if options.all or pin.series == options.kernel]
-    cases = sorted(path.stem for path in (HERE / "cases").glob("*.sh")
+    cases = sorted(path.stem for path in _folder(options).glob("*.sh")
                    if options.filter in path.stem)
     if not pins or not cases:
         parser.error(f"no kernel {options.kernel}: kernels.txt has "

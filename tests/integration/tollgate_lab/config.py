@@ -44,13 +44,15 @@ def policy_tables(policy):
             *(toml_table("[[policy.limit]]", limit) for limit in policy.get("limits", ()))]
 
 
-def gateway_config(gateway, limits, provider, tunnel_of, policies=None, groups=None):
+def gateway_config(gateway, limits, provider, tunnel_of, policies=None, groups=None,
+                   intercepts=()):
     """`tunnel_of`: client → interface in the gateway. `groups`: name → clients."""
     groups = groups or {"engineering": ["alice"], "contractors": ["bob"]}
     parts = [toml_table("[gateway]", gateway)]
     if limits:
         parts.append(toml_table("[limits]", limits))
     parts.append(toml_table("[[provider]]", provider))
+    parts += [toml_table("[[intercept]]", intercept) for intercept in intercepts]
     for group, members in groups.items():
         parts.append(toml_table("[[group]]", {"name": group, "members": [
             USERS[member]["user"] for member in members]}))

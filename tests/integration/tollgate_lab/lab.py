@@ -55,18 +55,21 @@ class Lab:
     def __init__(self, build=None, tunnel_kind="veth", provider_url=None, provider_key=None,
                  workers=2, io="io_uring", steering="bpf", plain_http=False, limits=None,
                  gateway=True, state_size=None, provider_certificate_for=PROVIDER_NAME,
-                 policies=None, groups=None):
+                 policies=None, groups=None, gateway_settings=None, daemon=True):
         self.build = pathlib.Path(build) if build else default_build()
         self.tunnel_kind = tunnel_kind
         self.provider_url = provider_url
         self.key = provider_key or "sk-lab-" + secrets.token_hex(24)
         self.settings = {"workers": workers, "io": io, "steering": steering,
                          "plain_http": plain_http}
+        self.gateway_settings = gateway_settings or {}
         self.limits = limits or {}
         self.rules = {"policies": policies, "groups": groups}
         self.with_gateway = gateway
+        self.start_with_daemon = daemon
         self.state_size = state_size
         self.provider_certificate_for = provider_certificate_for
+        self.unmetered_expected = False  # set by the test that makes the gateway forget a record
         self.token = secrets.token_hex(2)
         self.stack = contextlib.ExitStack()
         self.daemon = None
@@ -84,7 +87,22 @@ class Lab:
         return self
 
     def __exit__(self, *_):
-        self.stack.close()
+        try:
+            self._check_metering()
+        finally:
+            self.stack.close()
+
+    def _check_metering(self):
+        """Whatever a suite did: each byte to the provider has its record, as the kernel counts."""
+        if self.daemon is None or self.settings["steering"] != "bpf" or self.unmetered_expected:
+            return
+        self.daemon.stop(60)
+        lines = self.daemon.log().splitlines()
+        told = [line for line in lines if "unmetered traffic" in line]
+        assert not told, "\n".join(told)
+        last_words = [line for line in lines if " metering: " in line]
+        if self.daemon.process.returncode == 0:
+            assert " unmetered_flows=0 " in last_words[-1], lines[-20:]
 
     def _make(self):
         # Not below /tmp: the client keeps no helper binaries there and says so at each start.
@@ -103,7 +121,8 @@ class Lab:
         if self.with_gateway:
             self._make_folders()
             self.write_config()
-            self.start_daemon()
+            if self.start_with_daemon:
+                self.start_daemon()
 
     def _make_network(self):
         self.gateway = f"tg{self.token}-gw"
@@ -180,11 +199,13 @@ class Lab:
 
     # Provider
 
+    provider_listens = [PROVIDER_ADDRESS]
+
     def start_mock(self):
         self.mock_log = self.folder / "mock.jsonl"
         self.mock_control = self.folder / "mock-control.json"
         certificate, key = self.provider_certificate
-        namespace, listen = self.provider, [f"{PROVIDER_ADDRESS}:443"]
+        namespace, listen = self.provider, [f"{address}:443" for address in self.provider_listens]
         command = ["/usr/bin/python3", str(HERE / "mock_provider.py"), "--cert", str(certificate),
                    "--private-key", str(key), "--log", str(self.mock_log),
                    "--control", str(self.mock_control)]
@@ -260,16 +281,16 @@ class Lab:
                    "certificate": str(self.certificate), "private_key": str(self.private_key),
                    "contact": CONTACT, "state_dir": str(self.state), "run_dir": str(self.run_dir),
                    "price_file": str(REPOSITORY / "deploy/prices.json"), "user": UNPRIVILEGED,
-                   "bpffs": str(self.bpffs), **self.settings}
+                   "bpffs": str(self.bpffs), **self.settings, **self.gateway_settings}
         self.config.write_text(text if text is not None else gateway_config(
             gateway, self.limits, {**self.provider_table(), **(provider or {})}, self.tunnel_of,
             **{**self.rules, **rules}))
         os.chown(self.config, 0, UNPRIVILEGED_ID)
 
-    def spawn_daemon(self, program="tollgated", env=None):
+    def spawn_daemon(self, program="tollgated", env=None, *options):
         kept = {name: value for name, value in os.environ.items()
                 if name.endswith("SAN_OPTIONS")}
-        command = [str(find_program(self.build, program)), "--config", str(self.config)]
+        command = [str(find_program(self.build, program)), "--config", str(self.config), *options]
         self.daemon = Service("tollgated", net.entering(self.gateway, *command),
                               self.folder / "tollgated.log",
                               env={"PATH": "/usr/bin:/bin", **kept, **(env or {})})
@@ -291,6 +312,15 @@ class Lab:
                 return True
             except OSError:
                 return False
+
+    def upgrade_daemon(self):
+        """Another daemon takes over; the one before it, which drains, is returned."""
+        before = self.daemon
+        self.spawn_daemon("tollgated", None, "--upgrade")
+        # The admin socket is there all the time; whoever answers says who he is.
+        wait_until(lambda: self.status()["pid"] == self.daemon.pid, "the upgrade", seconds=60,
+                   service=self.daemon)
+        return before
 
     def restart_daemon(self):
         self.daemon.stop(60)

@@ -69,6 +69,27 @@ class FakeService : public Service {
     resets.emplace_back(reset, uid);
     return nlohmann::json{{"id", 8}, {"scope", reset.scope}, {"subject", reset.subject}};
   }
+  Result<nlohmann::json> revoke(const RevokeRequest& revoke, uint32_t uid) override {
+    if (revoke.subject == "nobody") {
+      return Error{Fault::config, 0, "revoke nobody: no such user", "see `tollgate peers`"};
+    }
+    revokes.emplace_back(revoke, uid);
+    return nlohmann::json{{"scope", "user"},
+                          {"subject", revoke.subject},
+                          {"reason", revoke.reason},
+                          {"addresses", {"10.99.0.2"}},
+                          {"durable", store_error.empty()},
+                          {"error", store_error}};
+  }
+  Result<nlohmann::json> restore(const RestoreRequest& restore, uint32_t uid) override {
+    restores.emplace_back(restore, uid);
+    return nlohmann::json{{"scope", "user"}, {"subject", restore.subject}};
+  }
+  nlohmann::json unmetered() override { return unmetered_answer; }
+  nlohmann::json acknowledge() override {
+    ++acknowledged;
+    return {{"acknowledged", 2}};
+  }
   Result<nlohmann::json> reload() override {
     ++reloads;
     return nlohmann::json{{"policies", 3}, {"peers", 1200}, {"price_version", "2026-11"}};
@@ -84,10 +105,15 @@ class FakeService : public Service {
   std::vector<std::string> limits_asked;
   std::vector<std::pair<GrantRequest, uint32_t>> grants;
   std::vector<std::pair<ResetRequest, uint32_t>> resets;
+  std::vector<std::pair<RevokeRequest, uint32_t>> revokes;
+  std::vector<std::pair<RestoreRequest, uint32_t>> restores;
+  std::string store_error;
   std::vector<ledger::UsageRow> rows;
   std::vector<ledger::UsageRow> group_rows;
   std::vector<ringbuf::UsageRecord> all_records;
   std::vector<ledger::UsageQuery> asked;
+  nlohmann::json unmetered_answer = {{"refusing", false}, {"flows", nlohmann::json::array()}};
+  int acknowledged = 0;
   int reloads = 0;
 };
 

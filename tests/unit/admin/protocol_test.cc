@@ -38,6 +38,18 @@ TEST(ParseRequest, AcceptsWhatAVerbTakesAndRefusesItsNeighbour) {
       {"everyone's limits", R"({"v":1,"verb":"limits"})", nullptr},
       {"limits of a user", R"({"v":1,"verb":"limits","args":{"user":"a"}})", nullptr},
       {"limits of a group", R"({"v":1,"verb":"limits","args":{"group":"a"}})", "bad_request"},
+      {"a user revoked", R"({"v":1,"verb":"revoke","args":{"subject":"a"}})", nullptr},
+      {"revoked and why", R"({"v":1,"verb":"revoke","args":{"subject":"a","reason":"b"}})",
+       nullptr},
+      {"revoked on two lines", R"({"v":1,"verb":"revoke","args":{"subject":"a","reason":"b\n"}})",
+       "bad_request"},
+      {"nobody revoked", R"({"v":1,"verb":"revoke"})", "bad_request"},
+      {"a group revoked", R"({"v":1,"verb":"revoke","args":{"scope":"group","subject":"a"}})",
+       "bad_request"},
+      {"restored", R"({"v":1,"verb":"restore","args":{"subject":"10.99.0.2"}})", nullptr},
+      {"restored and why", R"({"v":1,"verb":"restore","args":{"subject":"a","reason":"b"}})",
+       "bad_request"},
+      {"nobody restored", R"({"v":1,"verb":"restore"})", "bad_request"},
       {"adjustments", R"({"v":1,"verb":"adjustments"})", nullptr},
       {"adjustments with a filter", R"({"v":1,"verb":"adjustments","args":{"user":"a"}})",
        "bad_request"},
@@ -175,7 +187,9 @@ TEST(ParseRequest, UnknownOutcomeIsAnsweredWithTheKnownOnes) {
 TEST(Verbs, OnlyThoseThatChangeSomethingAreForAdministrators) {
   for (int i = 0; i <= static_cast<int>(Verb::version); ++i) {
     const auto verb = static_cast<Verb>(i);
-    EXPECT_EQ(changes(verb), verb == Verb::grant || verb == Verb::reset || verb == Verb::reload)
+    EXPECT_EQ(changes(verb), verb == Verb::grant || verb == Verb::reset || verb == Verb::revoke ||
+                                 verb == Verb::restore || verb == Verb::acknowledge ||
+                                 verb == Verb::reload)
         << to_string(verb);
     const auto line = std::string(R"({"v":1,"verb":")") + std::string(to_string(verb)) + "\"}";
     const auto parsed = parse_request(line);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include <grp.h>
@@ -130,6 +131,34 @@ TEST_F(AdminServer, AnswersACallerThatClosedItsSendingSide) {
   EXPECT_EQ(server_->counters().clients, 0u);
 }
 
+TEST_F(AdminServer, HandsItsSocketOverWithoutSendingACallerAway) {
+  const UniqueFd asking = connect_here();
+  const UniqueFd tail = connect_here();
+  write_all(tail, "{\"v\":1,\"id\":7,\"verb\":\"tail\"}\n");
+  for (int i = 0; i < 3; ++i)
+    server_->step();
+  const SocketFile& socket = server_->socket();
+  UniqueFd lock(::dup(socket.lock_fd()));
+  UniqueFd listener(::dup(socket.fd()));
+  server_->hand_over();
+  EXPECT_NE(read_line(tail).find("another daemon"), std::string::npos);
+  EXPECT_NE(ask(asking, "{\"v\":1,\"verb\":\"status\"}").find("healthy"), std::string::npos);
+  EXPECT_NE(ask(asking, "{\"v\":1,\"verb\":\"reload\"}").find("try again"), std::string::npos);
+  // A caller in between waits for the next one.
+  const UniqueFd early = connect_here();
+  const std::string path = folder_.file("admin.sock");
+  EXPECT_FALSE(SocketFile::make(path)) << "the lock is held all the time";
+  Server::Options adopting = options();
+  adopting.adopted.emplace(SocketFile::adopt(path, std::move(lock), std::move(listener)));
+  auto next = Server::make(std::move(adopting), service_);
+  ASSERT_TRUE(next) << next.error().text;
+  server_ = std::move(*next);
+  EXPECT_NE(ask(early, "{\"v\":1,\"verb\":\"status\"}").find("healthy"), std::string::npos);
+  EXPECT_TRUE(std::filesystem::exists(path));
+  server_.reset();
+  EXPECT_FALSE(std::filesystem::exists(path));
+}
+
 TEST_F(AdminServer, OverlongRequestIsRefusedAndClosed) {
   const UniqueFd client = connect_here();
   for (int i = 0; i < 5; ++i) {
@@ -241,6 +270,19 @@ TEST_F(AdminServer, ReloadIsAudited) {
   EXPECT_EQ(audit_, std::vector<std::string>{std::to_string(::geteuid()) + " reload: done"});
 }
 
+TEST_F(AdminServer, UnmeteredIsReadAndItsAcknowledgementIsAudited) {
+  const UniqueFd client = connect_here();
+  EXPECT_NE(ask(client, R"({"v":1,"verb":"unmetered"})").find("\"refusing\":false"),
+            std::string::npos);
+  EXPECT_EQ(service_.acknowledged, 0);
+  EXPECT_TRUE(audit_.empty());
+  EXPECT_NE(ask(client, R"({"v":1,"verb":"acknowledge"})").find("\"acknowledged\":2"),
+            std::string::npos);
+  EXPECT_EQ(service_.acknowledged, 1);
+  EXPECT_EQ(audit_, std::vector<std::string>{std::to_string(::geteuid()) +
+                                             " acknowledge unmetered traffic: done"});
+}
+
 TEST_F(AdminServer, GrantAndResetReachTheServiceAndTheAuditLogWithTheUid) {
   const UniqueFd client = connect_here();
   const std::string uid = std::to_string(::geteuid());
@@ -265,6 +307,23 @@ TEST_F(AdminServer, GrantAndResetReachTheServiceAndTheAuditLogWithTheUid) {
                 uid + " grant 10.00 usd to user alice for 3600 s, reason ''demo' day': done",
                 uid + " grant 5 tokens to user nobody for 1 s: grant nobody: no such user",
                 uid + " reset group eng: done"}));
+}
+
+TEST_F(AdminServer, RevokeAndRestoreReachTheServiceAndTheAuditLogWithTheUid) {
+  const UniqueFd client = connect_here();
+  const std::string uid = std::to_string(::geteuid());
+  EXPECT_NE(ask(client, R"({"v":1,"verb":"revoke","args":{"subject":"alice","reason":"lost"}})")
+                .find("\"durable\":true"),
+            std::string::npos);
+  ASSERT_EQ(service_.revokes.size(), 1u);
+  EXPECT_EQ(service_.revokes[0].first.reason, "lost");
+  EXPECT_EQ(service_.revokes[0].second, ::geteuid());
+  ask(client, R"({"v":1,"verb":"revoke","args":{"subject":"nobody"}})");
+  ask(client, R"({"v":1,"verb":"restore","args":{"subject":"alice"}})");
+  EXPECT_EQ(service_.restores.at(0).first.subject, "alice");
+  EXPECT_EQ(audit_, (std::vector<std::string>{uid + " revoke alice, reason 'lost': done",
+                                              uid + " revoke nobody: revoke nobody: no such user",
+                                              uid + " restore alice: done"}));
 }
 
 TEST_F(AdminServer, OutcomeReachesTheLedger) {

@@ -55,6 +55,19 @@ TEST(ParseEndpoint, WantsBracketsAroundIpv6AndAPort) {
   }
 }
 
+TEST(IpPrefix, HoldsAddressesOfItsOwnFamilyAlone) {
+  const struct {
+    const char* prefix;
+    const char* address;
+    bool holds;
+  } rows[] = {{"10.0.0.0/24", "10.0.0.255", true}, {"10.0.0.0/24", "10.0.1.0", false},
+              {"10.0.0.0/23", "10.0.1.0", true},   {"0.0.0.0/0", "192.0.2.1", true},
+              {"0.0.0.0/0", "fd99::1", false},     {"::/0", "fd99::1", true},
+              {"::/0", "192.0.2.1", false},        {"10.0.0.1", "10.0.0.1", true}};
+  for (const auto& [prefix, address, holds] : rows)
+    EXPECT_EQ(parse_prefix(prefix)->contains(*parse_ip(address)), holds) << prefix << address;
+}
+
 TEST(Sockaddr, RoundTripsBothFamilies) {
   for (const char* text : {"10.0.0.1:443", "[fd99::1]:8443"}) {
     const auto endpoint = parse_endpoint(text);

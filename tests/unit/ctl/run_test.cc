@@ -83,7 +83,11 @@ TEST_F(Tollgate, EveryHelpFitsAScreenAndEndsWithTwoExamples) {
                                              {"sessions"},
                                              {"peers"},
                                              {"explain"},
+                                             {"revoke"},
+                                             {"restore"},
+                                             {"unmetered"},
                                              {"check"},
+                                             {"doctor"},
                                              {"reload"},
                                              {"version"}}) {
     std::vector<std::string> args = command;
@@ -113,6 +117,9 @@ TEST_F(Tollgate, MistakesGetOneSpecificLineAndExit2) {
       {{"explain"}, "USER"},
       {{"explain", "a", "b"}, "unknown argument b"},
       {{"check"}, "FILE"},
+      {{"revoke"}, "USER"},
+      {{"revoke", "a", "b"}, "unknown argument b"},
+      {{"restore", "a", "--why", "b"}, "unknown argument"},
       {{"status", "\x1b[2J"}, "\\x1b[2J"},
   };
   for (const auto& [args, expected] : cases) {
@@ -182,6 +189,22 @@ TEST_F(Tollgate, EmptyAnswersAreSentences) {
   EXPECT_EQ(ask({"sessions"}).out, "No requests are running.\n");
 }
 
+TEST_F(Tollgate, PeersShowTheirKeyAndWhyTheyAreNobody) {
+  const std::string problem = "bob is nobody: wg0 has no peer with that key";
+  service_.peers_answer = {{{"user", "alice"},
+                            {"address", "10.99.0.2"},
+                            {"tunnel", "wg0"},
+                            {"peer_id", 3},
+                            {"public_key", "MIIdDLMYqZ2Kp5Vt1jUqUG0lzNq8tA3u2pMyCQ0cCkU="},
+                            {"endpoint", "192.0.2.1:51820"},
+                            {"last_handshake_unix_s", kNow / 1000 - 65}},
+                           {{"user", "bob"}, {"tunnel", "wg0"}, {"problem", problem}}};
+  const std::string out = ask({"peers"}).out;
+  EXPECT_NE(out.find("MIIdDLMY...       1m5s  192.0.2.1:51820\n"), out.npos) << out;
+  EXPECT_NE(out.find("nobody"), out.npos) << out;
+  EXPECT_TRUE(out.ends_with("\n" + problem + "\n")) << out;
+}
+
 TEST_F(Tollgate, RecordsAndTail) {
   service_.all_records = {admin::record_at(7, kNow), admin::record_at(8, kNow)};
   const std::string line =
@@ -214,6 +237,61 @@ TEST_F(Tollgate, OtherCommands) {
   EXPECT_TRUE(run_with({"--version"}).out.starts_with("tollgate "));
 }
 
+TEST_F(Tollgate, RevokesAndRestores) {
+  const Outcome revoked = ask({"revoke", "alice@example.com", "--why", "laptop lost"});
+  EXPECT_EQ(revoked.code, kExitOk);
+  EXPECT_EQ(revoked.out,
+            "Revoked user alice@example.com at 10.99.0.2: what it has running ends now, and its "
+            "requests are refused.\n");
+  EXPECT_EQ(service_.revokes.at(0).first.reason, "laptop lost");
+  EXPECT_EQ(ask({"restore", "alice@example.com"}).out,
+            "Restored user alice@example.com: its requests are decided by policy again.\n");
+  EXPECT_EQ(ask({"revoke", "nobody"}).code, kExitRefused);
+  service_.store_error = "disk full";
+  const Outcome fleeting = ask({"revoke", "alice@example.com", "--json"});
+  EXPECT_EQ(fleeting.code, kExitNotDurable);
+  EXPECT_FALSE(nlohmann::json::parse(fleeting.out)["durable"].get<bool>());
+  EXPECT_NE(fleeting.err.find("ends with the daemon"), std::string::npos) << fleeting.err;
+  EXPECT_NE(fleeting.err.find("disk full"), std::string::npos) << fleeting.err;
+}
+
+TEST_F(Tollgate, ShowsWhoIsRevokedSinceWhenAndByWhom) {
+  const nlohmann::json revocation = {{"scope", "user"},         {"subject", "alice@example.com"},
+                                     {"since_unix_ms", kNow},   {"uid", 1000},
+                                     {"reason", "laptop lost"}, {"durable", true}};
+  service_.peers_answer = {{{"user", "alice@example.com"}, {"revoked", revocation}},
+                           {{"user", "bob"}, {"revoked", nullptr}}};
+  service_.status_answer["revocations"] = nlohmann::json::array({revocation});
+  const std::string words = "since 2026-11-21 04:00:00 UTC by uid 1000 (laptop lost)\n";
+  const std::string peers = ask({"peers"}).out;
+  EXPECT_NE(peers.find("REVOKED"), std::string::npos) << peers;
+  EXPECT_NE(peers.find(words), std::string::npos) << peers;
+  EXPECT_NE(ask({"status"}).out.find("user alice@example.com " + words), std::string::npos);
+  service_.peers_answer = {{{"user", "bob"}, {"revoked", nullptr}}};
+  EXPECT_EQ(ask({"peers"}).out.find("REVOKED"), std::string::npos);
+}
+
+TEST_F(Tollgate, UnmeteredListsAndAcknowledges) {
+  EXPECT_EQ(ask({"unmetered"}).out, "No traffic to providers without a usage record.\n");
+  service_.unmetered_answer = {{"refusing", true},
+                               {"flows",
+                                {{{"flow_id", 17},
+                                  {"provider", "openai"},
+                                  {"remote", "10.98.0.2:443"},
+                                  {"bytes_sent", 102'400},
+                                  {"bytes_received", 0},
+                                  {"records", 1},
+                                  {"at_unix_s", 1'795'224'796}}}}};
+  const std::string listed = ask({"unmetered"}).out;
+  EXPECT_NE(listed.find("openai"), std::string::npos) << listed;
+  EXPECT_NE(listed.find("10.98.0.2:443"), std::string::npos) << listed;
+  EXPECT_NE(listed.find("REQUESTS ARE REFUSED"), std::string::npos) << listed;
+  EXPECT_EQ(service_.acknowledged, 0);
+  EXPECT_NE(ask({"unmetered", "--acknowledge"}).out.find("Acknowledged 2 connections"),
+            std::string::npos);
+  EXPECT_EQ(service_.acknowledged, 1);
+}
+
 TEST_F(Tollgate, StrangeShapesFromAnotherVersionDoNoHarm) {
   for (const char* text : {"null", "[]", "7", R"({"problems":3,"tls":[],"steering":"x"})",
                            R"([{"user":7,"groups":"x"},3])"}) {
@@ -232,6 +310,17 @@ TEST_F(Tollgate, CheckPassesOnTheDaemonsExitCode) {
   std::filesystem::permissions(daemon, std::filesystem::perms::all);
   EXPECT_EQ(run_with({"check", "good.toml"}).code, kExitOk);
   EXPECT_EQ(run_with({"check", "bad.toml"}).code, 3);
+}
+
+TEST_F(Tollgate, DoctorPassesOnTheDaemonsExitCodeAndAsksForJson) {
+  const std::string daemon = folder_.file("tollgated");
+  std::ofstream(daemon) << "#!/bin/sh\ncase \"$*\" in\n"
+                           "'--doctor /etc/tollgate/tollgate.toml') exit 0;;\n"
+                           "'--doctor x.toml --json') exit 1;;\n"
+                           "esac\nexit 9\n";
+  std::filesystem::permissions(daemon, std::filesystem::perms::all);
+  EXPECT_EQ(run_with({"doctor"}).code, kExitOk);
+  EXPECT_EQ(run_with({"doctor", "x.toml", "--json"}).code, 1);
 }
 
 }  // namespace

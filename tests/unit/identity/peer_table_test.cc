@@ -46,14 +46,69 @@ TEST(PeerTable, ChangesTheTagWithWhateverStandsBehindIt) {
   }
 }
 
-TEST(PeerTable, KeepsTheIdAcrossAChangeOfUserWithANewGeneration) {
+TEST(PeerTable, GoesOnWhereTheProcessBeforeEnded) {
+  PeerTable before;
+  std::vector peers = {peer("wg0", "10.99.0.2", "alice", {"a"}), peer("wg0", "10.99.0.3", "bob")};
+  before.assign(peers);
+  std::vector left = {peers[0]};
+  before.assign(left);
+  auto after = PeerTable::from(before.save());
+  ASSERT_TRUE(after) << after.error().text;
+  std::vector again = {peer("wg0", "10.99.0.2", "alice", {"a"}), peer("wg0", "10.99.0.3", "carol")};
+  after->assign(again);
+  EXPECT_EQ(again[0].tag, peers[0].tag);
+  EXPECT_NE(again[1].tag.peer_id, peers[1].tag.peer_id) << "bob's id, although he has left";
+  std::vector late = {peers[0], peer("wg0", "10.99.0.4", "dave")};
+  before.assign(late);
+  EXPECT_NE(again[1].tag.peer_id, late[1].tag.peer_id) << "both go on for a while";
+}
+
+TEST(PeerTable, RefusesToGoOnFromWhatNoTableSaved) {
+  PeerTable table;
+  std::vector peers = {peer("wg0", "10.99.0.2", "alice"), peer("wg0", "10.99.0.3", "bob")};
+  table.assign(peers);
+  const struct {
+    const char* description;
+    void (*change)(PeerTable::Saved&);
+    bool good;
+  } rows[] = {
+      {"as it is", [](PeerTable::Saved&) {}, true},
+      {"id 0", [](PeerTable::Saved& s) { s.peers[0].tag.peer_id = 0; }, false},
+      {"an id to come", [](PeerTable::Saved& s) { s.peers[0].tag.peer_id = s.next_id; }, false},
+      {"a generation to come",
+       [](PeerTable::Saved& s) { s.peers[0].tag.generation = s.next_generation; }, false},
+      {"one id twice", [](PeerTable::Saved& s) { s.peers[0].tag = s.peers[1].tag; }, false},
+      {"one address twice", [](PeerTable::Saved& s) { s.peers[0].address = s.peers[1].address; },
+       false},
+      {"no next id", [](PeerTable::Saved& s) { s.next_id = 0; }, false},
+  };
+  for (const auto& row : rows) {
+    PeerTable::Saved saved = table.save();
+    row.change(saved);
+    EXPECT_EQ(PeerTable::from(std::move(saved)).has_value(), row.good) << row.description;
+  }
+}
+
+TEST(PeerTable, TakesAnotherUserOrKeyForSomebodyNewAndOtherGroupsForTheSame) {
   PeerTable table;
   std::vector before = {peer("wg0", "10.99.0.2", "alice")};
   table.assign(before);
+  std::vector moved = {peer("wg0", "10.99.0.2", "alice", {"a"})};
+  table.assign(moved);
+  EXPECT_EQ(before[0].tag.peer_id, moved[0].tag.peer_id);
+  EXPECT_NE(before[0].tag.generation, moved[0].tag.generation);
+  std::vector revoked = moved;
+  revoked[0].revoked = true;
+  table.assign(revoked);
+  EXPECT_EQ(moved[0].tag.peer_id, revoked[0].tag.peer_id);
+  EXPECT_NE(moved[0].tag.generation, revoked[0].tag.generation);
+  std::vector rekeyed = moved;
+  rekeyed[0].public_key = "another";
+  table.assign(rekeyed);
+  EXPECT_NE(moved[0].tag.peer_id, rekeyed[0].tag.peer_id);
   std::vector after = {peer("wg0", "10.99.0.2", "bob")};
   table.assign(after);
-  EXPECT_EQ(before[0].tag.peer_id, after[0].tag.peer_id);
-  EXPECT_NE(before[0].tag.generation, after[0].tag.generation);
+  EXPECT_NE(rekeyed[0].tag.peer_id, after[0].tag.peer_id);
 }
 
 TEST(PeerTable, NeverGivesATagTwiceToAPeerThatLeftAndCameBack) {

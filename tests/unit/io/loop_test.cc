@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -17,6 +18,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace tollgate::io {
@@ -261,6 +263,32 @@ TEST_P(LoopTest, MoreConnectionsThanBuffersLoseNothing) {
   close_all(door);
 }
 
+TEST_P(LoopTest, CountsWhatTcpHasTaken) {
+  Door door(*loop_, listening());
+  const std::string text(100'000, 't');
+  door.accepted = [&](Peer& peer) {
+    EXPECT_EQ(peer.socket.taken_by_tcp(), 0u);
+    peer.send(text);
+  };
+  door.listener.start();
+  Peer dialler(*loop_);
+  ASSERT_TRUE(dialler.socket.connect(door.at));
+  dialler.then = [&](Peer& self) {
+    if (self.connected == 0 && self.sent == -1 && !self.socket.sending()) {
+      self.socket.start_receiving();
+      self.send("hello");
+    }
+  };
+  run_until([&] {
+    return !door.peers.empty() && door.peers.front()->sent == 0 && dialler.sent == 0 &&
+           dialler.received.size() == text.size();
+  });
+  EXPECT_EQ(door.peers.front()->socket.taken_by_tcp(), text.size());
+  EXPECT_EQ(dialler.socket.taken_by_tcp(), 5u);
+  dialler.socket.close();
+  close_all(door);
+}
+
 TEST_P(LoopTest, ConnectsOrSaysWhyNot) {
   Door door(*loop_, listening());
   door.listener.start();
@@ -399,6 +427,106 @@ TEST_P(LoopTest, HalfClosedConnectionStillReceives) {
   run_until([&] { return !door.peers.empty() && door.peers.front()->end == 0; });
   client.join();
   EXPECT_EQ(door.peers.front()->received, "late");
+  close_all(door);
+}
+
+TEST_P(LoopTest, ReceivesOnceAndThenNothingUntilAskedAgain) {
+  Door door(*loop_, listening());
+  std::vector<size_t> pieces;
+  door.accepted = [&](Peer& peer) {
+    // 5, 100 and 3000 bytes; then all that is left, as ever.
+    static constexpr size_t kSteps[] = {5, 100, 3000};
+    peer.then = [&pieces, last = size_t{0}](Peer& self) mutable {
+      if (self.end != -1) return;
+      pieces.push_back(self.received.size() - last);
+      last = self.received.size();
+      size_t step = 0;
+      for (size_t sum = 0; step < std::size(kSteps) && sum + kSteps[step] <= last; ++step)
+        sum += kSteps[step];
+      const size_t begun = step == 0 ? 0 : step == 1 ? 5 : 105;
+      if (step < std::size(kSteps)) {
+        self.socket.receive_once(kSteps[step] - (last - begun));
+      } else {
+        self.socket.start_receiving();
+      }
+    };
+    peer.socket.receive_once(kSteps[0]);
+  };
+  door.listener.start();
+  std::string sent;
+  for (int i = 0; i < 10'000; ++i)
+    sent += std::to_string(i);
+  std::thread client([&] {
+    const UniqueFd fd = dial(door.at);
+    EXPECT_EQ(::send(fd.get(), sent.data(), sent.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(sent.size()));
+  });
+  run_until([&] { return !door.peers.empty() && door.peers.front()->end == 0; });
+  client.join();
+  EXPECT_EQ(door.peers.front()->received, sent);
+  size_t sum = 0;
+  for (const size_t piece : pieces) {
+    EXPECT_TRUE(sum >= 3105 || sum + piece <= 3105) << "a receive took more than it should";
+    sum += piece;
+  }
+  close_all(door);
+}
+
+TEST_P(LoopTest, ASingleReceiveLeavesTheRestInTheKernel) {
+  Door door(*loop_, listening());
+  bool asked = false;
+  door.accepted = [](Peer& peer) { peer.socket.receive_once(4); };
+  door.listener.start();
+  UniqueFd fd;
+  std::thread client([&] {
+    fd = dial(door.at);
+    EXPECT_EQ(::send(fd.get(), "onetwo", 6, MSG_NOSIGNAL), 6);
+  });
+  int left = 0;
+  run_until([&] {
+    if (door.peers.empty() || door.peers.front()->received.size() < 4) return false;
+    ::ioctl(door.peers.front()->socket.fd(), FIONREAD, &left);
+    if (!std::exchange(asked, true)) {
+      EXPECT_EQ(door.peers.front()->received, "onet");
+      return false;  // another turn: nothing may read meanwhile
+    }
+    return true;
+  });
+  client.join();
+  EXPECT_EQ(left, 2);
+  EXPECT_EQ(door.peers.front()->deliveries, 1);
+  close_all(door);
+}
+
+TEST_P(LoopTest, ASingleReceiveMayBeStoppedAndAskedForAgain) {
+  Door door(*loop_, listening());
+  door.accepted = [&](Peer& peer) {
+    peer.socket.receive_once(100);
+    loop_->post([&peer] {
+      peer.socket.stop_receiving();
+      peer.socket.receive_once(100);
+      peer.socket.receive_once(100);  // idempotent
+    });
+  };
+  door.listener.start();
+  UniqueFd fd;
+  std::thread client([&] {
+    fd = dial(door.at);
+    EXPECT_EQ(::send(fd.get(), "once", 4, MSG_NOSIGNAL), 4);
+  });
+  run_until([&] { return !door.peers.empty() && door.peers.front()->received == "once"; });
+  client.join();
+  EXPECT_EQ(door.peers.front()->end, -1);
+  close_all(door);
+}
+
+TEST_P(LoopTest, ASingleReceiveSeesTheFin) {
+  Door door(*loop_, listening());
+  door.accepted = [](Peer& peer) { peer.socket.receive_once(SIZE_MAX); };
+  door.listener.start();
+  std::thread client([&] { dial(door.at); });
+  run_until([&] { return !door.peers.empty() && door.peers.front()->end == 0; });
+  client.join();
   close_all(door);
 }
 

@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <map>
@@ -25,6 +26,7 @@
 
 #include "userspace/base/fd.h"
 #include "userspace/kernel/bpf_resolver.h"
+#include "userspace/kernel/pins.h"
 
 namespace tollgate::kernel {
 namespace {
@@ -76,6 +78,7 @@ class SteeringTest : public testing::Test {
   }
   void TearDown() override {
     steering_.reset();
+    former_.clear();
     if (options_.bpffs == "/sys/fs/bpf") return;
     ::umount2(options_.bpffs.c_str(), MNT_DETACH);
     ::rmdir(options_.bpffs.c_str());
@@ -155,9 +158,14 @@ class SteeringTest : public testing::Test {
     return found;
   }
 
+  std::string pins() const {
+    return options_.bpffs + "/tollgate/" + std::to_string(*netns_inode());
+  }
+
   UniqueFd client_, gateway_, v4_, v6_;
   SteeringOptions options_;
   std::unique_ptr<Steering> steering_;
+  std::vector<std::unique_ptr<Steering>> former_;
 };
 
 TEST_F(SteeringTest, TagsPeersOfBothFamiliesAndNobodyElse) {
@@ -174,6 +182,35 @@ TEST_F(SteeringTest, TagsPeersOfBothFamiliesAndNobodyElse) {
   EXPECT_EQ(tag_from("10.99.0.2", "10.99.0.1:443", v4_), (PeerTag{1, 11}));
   EXPECT_EQ(tag_from("fd99::2", "[fd99::1]:443", v6_), std::nullopt);
   EXPECT_EQ(counter("identify.no_ifindex"), 0U);
+}
+
+TEST_F(SteeringTest, PrefixTagsAllItsAddressesAndTheLongerOneWins) {
+  load();
+  listen_both();
+  in_client([] {
+    run("ip addr add 10.99.0.9/24 dev t1; ip addr add 10.99.0.130/24 dev t1;"
+        "ip addr add fd99::9/64 dev t1 nodad");
+  });
+  set_peers({{"t0", *parse_prefix("10.99.0.0/25"), {1, 10}},
+             {"t0", *parse_prefix("10.99.0.8/30"), {2, 20}},
+             {"t0", ip("10.99.0.2"), {3, 30}},
+             {"t0", *parse_prefix("fd99::/64"), {4, 40}}});
+  EXPECT_EQ(tag_from("10.99.0.2", "10.99.0.1:443", v4_), (PeerTag{3, 30}));
+  EXPECT_EQ(tag_from("10.99.0.9", "10.99.0.1:443", v4_), (PeerTag{2, 20}));
+  EXPECT_EQ(tag_from("10.99.0.130", "10.99.0.1:443", v4_), std::nullopt);
+  EXPECT_EQ(tag_from("fd99::9", "[fd99::1]:443", v6_), (PeerTag{4, 40}));
+  set_peers({{"t0", *parse_prefix("10.99.0.0/25"), {1, 10}}});
+  EXPECT_EQ(tag_from("10.99.0.2", "10.99.0.1:443", v4_), (PeerTag{1, 10}));
+  EXPECT_EQ(tag_from("10.99.0.9", "10.99.0.1:443", v4_), (PeerTag{1, 10}));
+}
+
+TEST_F(SteeringTest, PrefixOfTheOtherFamilyOrAnotherInterfaceTagsNobody) {
+  options_.tunnels = {"t0", "x0"};
+  load();
+  listen_both();
+  set_peers({{"t0", *parse_prefix("::/0"), {1, 10}}, {"x0", *parse_prefix("0.0.0.0/0"), {2, 20}}});
+  EXPECT_EQ(tag_from("10.99.0.2", "10.99.0.1:443", v4_), std::nullopt);
+  EXPECT_EQ(tag_from("fd99::2", "[fd99::1]:443", v6_), (PeerTag{1, 10}));
 }
 
 TEST_F(SteeringTest, MappedSocketIsTheIpv4Peer) {
@@ -309,6 +346,70 @@ TEST_F(SteeringTest, SecondLoaderIsRefusedUntilTheFirstIsKilled) {
   EXPECT_TRUE(connect_from("10.99.0.2", "10.99.0.1:443"));
 }
 
+TEST_F(SteeringTest, TakesOverWithoutARefusedConnectionOrALostTag) {
+  load();
+  listen_both();
+  set_peers({{"t0", ip("10.99.0.2"), {1, 10}}});
+  const Steering& first = *steering_;  // its maps are everybody's
+  std::atomic<bool> done{false};
+  std::thread taker([&] {
+    for (int i = 0; i < 4; ++i) {
+      auto next = Steering::take_over(options_, ::getpid(), UniqueFd(::dup(steering_->lock_fd())));
+      EXPECT_TRUE(next) << next.error().text;
+      if (!next) break;
+      former_.push_back(std::exchange(steering_, *std::move(next)));
+      // So that each of the two sets of peers is once the one in force.
+      if (i % 2 == 1) set_peers({{"t0", ip("10.99.0.2"), {1, 10}}});
+    }
+    done = true;
+  });
+  for (int connected = 0; !done || connected < 20; ++connected) {
+    const UniqueFd client = connect_from("10.99.0.2", "10.99.0.1:443");
+    EXPECT_TRUE(client) << ::strerror(errno);
+    const UniqueFd accepted = accept_on(v4_);
+    EXPECT_TRUE(accepted);
+    EXPECT_EQ(first.tag_of(accepted.get()), (PeerTag{1, 10}));
+    if (!client || !accepted) break;
+  }
+  taker.join();
+  EXPECT_EQ(former_.size(), 4u);
+  EXPECT_TRUE(next_flow(ringbuf::FlowEvent::open));
+  EXPECT_FALSE(std::filesystem::exists(pins() + "/new"));
+}
+
+TEST_F(SteeringTest, TakesOverWithTheInterceptsOfTheNewOne) {
+  options_.intercepts = {*parse_prefix("192.0.2.0/24")};
+  load();
+  listen_both();
+  in_client([] {
+    run("ip route add 192.0.2.0/24 via 10.99.0.1; ip route add 198.51.100.0/24 via "
+        "10.99.0.1");
+  });
+  run("ip route add local 192.0.2.0/24 dev lo; ip route add local 198.51.100.0/24 dev lo");
+  EXPECT_TRUE(connect_from("10.99.0.2", "192.0.2.7:443"));
+  EXPECT_FALSE(connect_from("10.99.0.2", "198.51.100.7:443"));
+  options_.intercepts = {*parse_prefix("198.51.100.0/24")};
+  auto next = Steering::take_over(options_, ::getpid(), UniqueFd(::dup(steering_->lock_fd())));
+  ASSERT_TRUE(next) << next.error().text;
+  former_.push_back(std::exchange(steering_, *std::move(next)));
+  EXPECT_FALSE(connect_from("10.99.0.2", "192.0.2.7:443"));
+  EXPECT_TRUE(connect_from("10.99.0.2", "198.51.100.7:443"));
+}
+
+TEST_F(SteeringTest, TakesOverOnlyWithTheLockOfThatDaemon) {
+  load();
+  const auto refused = [&](UniqueFd lock) {
+    const auto taken = Steering::take_over(options_, ::getpid(), std::move(lock));
+    return !taken && taken.error().text.find("lock") != std::string::npos;
+  };
+  EXPECT_TRUE(refused(UniqueFd(::open("/", O_RDONLY | O_CLOEXEC)))) << "of another file";
+  EXPECT_TRUE(refused(UniqueFd(::open(pins().c_str(), O_RDONLY | O_CLOEXEC)))) << "not locked";
+  EXPECT_TRUE(refused(UniqueFd{})) << "none";
+  const auto taken =
+      Steering::take_over(options_, ::getpid(), UniqueFd(::dup(steering_->lock_fd())));
+  EXPECT_TRUE(taken) << taken.error().text;
+}
+
 TEST_F(SteeringTest, UninstallLeavesNothing) {
   load();
   steering_.reset();
@@ -373,7 +474,8 @@ TEST_F(SteeringTest, ResolverWantsTagAndAddressToAgree) {
     return resolver->resolve(accepted.get(), from, *policy);
   };
   EXPECT_EQ(resolve(policy_with({1, 10}, "10.99.0.2"), remote), (PeerTag{1, 10}));
-  EXPECT_EQ(resolve(policy_with({1, 11}, "10.99.0.2"), remote), std::nullopt);
+  EXPECT_EQ(resolve(policy_with({1, 11}, "10.99.0.2"), remote), (PeerTag{1, 11}));
+  EXPECT_EQ(resolve(policy_with({2, 10}, "10.99.0.2"), remote), std::nullopt);
   EXPECT_EQ(resolve(policy_with({1, 10}, "10.99.0.3"), remote), std::nullopt);
   EXPECT_EQ(resolve(policy_with({1, 10}, "10.99.0.2"), ip("10.99.0.3")), std::nullopt);
 }

@@ -40,6 +40,28 @@ class Charges : public testing::Test {
   std::unique_ptr<Store> store_;
 };
 
+TEST_F(Charges, OfNamedRequestsAreThoseThatHaveARecord) {
+  UsageRecord settled = sample_usage(1);
+  UsageRecord given_back = sample_usage(2);
+  given_back.cost = {};
+  given_back.input_tokens = given_back.output_tokens = 0;
+  const UsageRecord running = sample_usage(3);
+  const UsageRecord not_asked = sample_usage(4);
+  ASSERT_TRUE(store_->append(
+      std::vector<Entry>{ringbuf::HoldRecord{running}, settled, given_back, not_asked}));
+  auto reader = open_sqlite_reader(folder_.path());
+  ASSERT_TRUE(reader) << reader.error().text;
+  std::vector<ChargeRow> rows;
+  const std::vector<RequestId> ids = {running.id, settled.id, given_back.id};
+  ASSERT_TRUE((*reader)->settled(ids, [&](const ChargeRow& row) { rows.push_back(row); }));
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[0].id, settled.id);
+  EXPECT_EQ(rows[0].cost, settled.cost);
+  EXPECT_EQ(rows[0].settled_window_ms, settled.settled_window_ms);
+  EXPECT_EQ(rows[1].id, given_back.id);
+  EXPECT_EQ(rows[1].cost.value, 0);
+}
+
 TEST_F(Charges, HaveEveryField) {
   const UsageRecord record = sample_usage(1);
   add(record);

@@ -116,6 +116,29 @@ TEST_F(InJournal, AForeignKindIsAnErrorNotAGuess) {
   EXPECT_NE(read.error().text.find("gift"), std::string::npos) << read.error().text;
 }
 
+TEST_F(InJournal, RevocationsStandUntilTheirSubjectIsRestored) {
+  const Revocation user{"user", "alice@example.com", kNow, UINT32_MAX, "laptop; \"stolen\""};
+  const Revocation address{"address", "10.99.0.2", kNow + 1, 0, ""};
+  const auto found_again = [&] {
+    journal_ = std::move(*open_sqlite_journal(folder_.path()));
+    auto revocations = journal_->revocations();
+    EXPECT_TRUE(revocations) << revocations.error().text;
+    return *revocations;
+  };
+  EXPECT_TRUE(found_again().empty());
+  ASSERT_TRUE(journal_->revoke(user));
+  ASSERT_TRUE(journal_->revoke(address));
+  EXPECT_EQ(found_again(), (std::vector{user, address}));
+  Revocation renewed = user;
+  renewed.reason = "and found";
+  ASSERT_TRUE(journal_->revoke(renewed));
+  EXPECT_EQ(found_again(), (std::vector{renewed, address})) << "one for each subject";
+  ASSERT_TRUE(journal_->restore("address", "alice@example.com"));
+  EXPECT_EQ(found_again().size(), 2u) << "another scope, another subject";
+  ASSERT_TRUE(journal_->restore("user", "alice@example.com"));
+  EXPECT_EQ(found_again(), std::vector{address});
+}
+
 TEST_F(InJournal, AnAnchorHoldsForItsBootWhateverTheWallClockDoes) {
   ASSERT_EQ(window_of("boot-1", 500, kNow), kNow);
   for (const int64_t wall : {kNow - 30 * kDayMs, kNow + 30 * kDayMs}) {

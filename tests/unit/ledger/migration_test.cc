@@ -3,6 +3,7 @@
 
 #include "tests/unit/ledger/scratch_folder.h"
 #include "tests/unit/ringbuf/sample.h"
+#include "userspace/ledger/columns.h"
 #include "userspace/ledger/sqlite.h"
 #include "userspace/ledger/store.h"
 
@@ -43,6 +44,34 @@ constexpr const char* kVersion1 = R"sql(
      'model_denied', 403, 0, 0, 10, 20, '', '', '', '', 0);
 )sql";
 
+// What version 2 added, as it did.
+constexpr const char* kVersion2 = R"sql(
+  ALTER TABLE usage ADD COLUMN hold_input_tokens INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE usage ADD COLUMN hold_output_tokens INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE usage ADD COLUMN hold_cost_nano_usd INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE usage ADD COLUMN tool_calls INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE usage ADD COLUMN settled_unix_ms INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE usage ADD COLUMN settled_window_ms INTEGER NOT NULL DEFAULT 0;
+  UPDATE usage SET settled_unix_ms = started_unix_ms + duration_ms,
+                   settled_window_ms = started_unix_ms + duration_ms;
+  CREATE INDEX usage_ahead ON usage (settled_window_ms)
+    WHERE settled_window_ms > started_unix_ms + 172800000;
+  CREATE TABLE holds (
+    request_id BLOB PRIMARY KEY CHECK (length(request_id) = 16),
+    record BLOB NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE adjustment (
+    id INTEGER PRIMARY KEY, kind TEXT NOT NULL, scope TEXT NOT NULL, subject TEXT NOT NULL,
+    unit TEXT NOT NULL, amount INTEGER NOT NULL, made_unix_ms INTEGER NOT NULL,
+    made_window_ms INTEGER NOT NULL, expires_window_ms INTEGER NOT NULL, uid INTEGER NOT NULL,
+    reason TEXT NOT NULL
+  ) STRICT;
+  CREATE TABLE clock (
+    boot_id TEXT PRIMARY KEY, boottime_ms INTEGER NOT NULL, window_ms INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  PRAGMA user_version = 2;
+)sql";
+
 Database database(const std::string& folder) {
   return std::move(
       *Database::open(folder + "/ledger.sqlite", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
@@ -79,6 +108,9 @@ UsageRecord sample_of_version_1() {
   record.tool_calls = 0;
   record.settled_unix_ms = record.started_unix_ms + record.duration_ms;
   record.settled_window_ms = record.started_unix_ms + record.duration_ms;
+  record.upstream_flow_id = 0;
+  record.upstream_bytes_up = 0;
+  record.upstream_bytes_down = 0;
   return record;
 }
 
@@ -100,6 +132,37 @@ TEST(Migration, AVersion1FileKeepsItsRecordsAndTakesNewOnes) {
   EXPECT_TRUE(open_sqlite_store(folder.path())) << "and once is enough";
 }
 
+TEST(Migration, AVersion2FileKeepsItsRecordsAndTheHoldsOfACrash) {
+  const ScratchFolder folder;
+  ASSERT_TRUE(database(folder.path()).execute(kVersion1));
+  ASSERT_TRUE(database(folder.path()).execute(kVersion2));
+  {
+    // The hold as version 2 wrote it: without the three numbers about the provider's connection.
+    const ringbuf::HoldRecord hold = ringbuf::sample_hold(9);
+    std::vector<std::byte> bytes;
+    ringbuf::encode({0, hold}, bytes);
+    constexpr auto kUpstreamAt = 12 + 178;
+    bytes[0] = std::byte{2};
+    bytes.erase(bytes.begin() + kUpstreamAt, bytes.begin() + kUpstreamAt + 24);
+    auto db = database(folder.path());
+    auto insert = db.prepare("INSERT INTO holds VALUES (?1, ?2)");
+    const auto id = id_bytes(hold.request.id);
+    insert->bind(1, std::span<const uint8_t>(id));
+    insert->bind(2, {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
+    ASSERT_TRUE(insert->run());
+  }
+  auto store = open_sqlite_store(folder.path());
+  ASSERT_TRUE(store) << store.error().text;
+  const auto records = all_records(folder.path());
+  ASSERT_EQ(records.size(), 2u);
+  EXPECT_EQ(records[0], sample_of_version_1());
+  const auto holds = (*store)->open_holds();
+  ASSERT_TRUE(holds) << holds.error().text;
+  ASSERT_EQ(holds->size(), 1u);
+  EXPECT_EQ(holds->front(), ringbuf::sample_hold(9));
+  EXPECT_EQ(*database(folder.path()).integer("PRAGMA user_version"), 3);
+}
+
 TEST(Migration, AnUpgradedFileIsLikeANewOne) {
   const ScratchFolder upgraded;
   const ScratchFolder fresh;
@@ -116,10 +179,25 @@ TEST(Migration, AnUpgradedFileIsLikeANewOne) {
   };
   EXPECT_EQ(columns(upgraded.path()), columns(fresh.path()));
   const std::string schema = schema_of(fresh.path());
-  for (const char* name : {"holds", "adjustment", "clock", "usage_ahead"}) {
+  for (const char* name : {"holds", "adjustment", "clock", "usage_ahead", "revocation"}) {
     EXPECT_NE(schema.find(name), std::string::npos) << name;
     EXPECT_NE(schema_of(upgraded.path()).find(name), std::string::npos) << name;
   }
+}
+
+TEST(Migration, AVersion2FileKeepsItsRecordsAndCanRevoke) {
+  const ScratchFolder folder;
+  ASSERT_TRUE(database(folder.path()).execute(kVersion1));
+  ASSERT_TRUE(database(folder.path()).execute(kVersion2));
+  ASSERT_TRUE(open_sqlite_store(folder.path()));
+  const auto records = all_records(folder.path());
+  ASSERT_EQ(records.size(), 2u);
+  EXPECT_EQ(records[0], sample_of_version_1());
+  auto journal = open_sqlite_journal(folder.path());
+  ASSERT_TRUE(journal) << journal.error().text;
+  EXPECT_TRUE((*journal)->revocations()->empty());
+  ASSERT_TRUE((*journal)->revoke({"user", "alice@example.com", 1, 0, ""}));
+  EXPECT_EQ((*journal)->revocations()->size(), 1u);
 }
 
 TEST(Migration, OneThatFailsLeavesTheFileAsItWas) {

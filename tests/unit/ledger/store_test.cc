@@ -126,13 +126,13 @@ TEST(SqliteStore, IsAWalThatSyncs) {
 TEST(SqliteStore, RefusesANewerSchemaUntouchedWithAHint) {
   const ScratchFolder folder;
   ASSERT_TRUE(open_sqlite_store(folder.path()));
-  execute(folder.path(), "PRAGMA user_version = 3");
+  execute(folder.path(), "PRAGMA user_version = 4");
   const auto store = open_sqlite_store(folder.path());
   ASSERT_FALSE(store);
-  EXPECT_NE(store.error().text.find("schema version 3"), std::string::npos) << store.error().text;
+  EXPECT_NE(store.error().text.find("schema version 4"), std::string::npos) << store.error().text;
   EXPECT_FALSE(store.error().hint.empty());
   EXPECT_FALSE(open_sqlite_reader(folder.path()));
-  execute(folder.path(), "PRAGMA user_version = 2");
+  execute(folder.path(), "PRAGMA user_version = 3");
   EXPECT_TRUE(open_sqlite_store(folder.path()));
 }
 

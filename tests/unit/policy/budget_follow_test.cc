@@ -47,6 +47,30 @@ TEST(Following, EditsThatCountTheSameKeepWhatWasConsumed) {
   }
 }
 
+TEST(TakingOver, HoldsWhatAnotherProcessAdmittedEvenAboveTheLimit) {
+  const Policy policy(parts_of({plain(100)}));
+  for (const bool account_first : {true, false}) {
+    Desk desk;
+    const RequestId running{9, 1};
+    const auto take_over = [&] {
+      desk.budgets.take_over({running, "bob", kEng, "gpt-a", usd(150)});
+    };
+    if (!account_first) take_over();
+    desk.budgets.follow(policy);
+    desk.budgets.end_filling();
+    if (account_first) take_over();
+    EXPECT_EQ(desk.state(policy, "bob").held, 150);
+    EXPECT_FALSE(desk.granted(policy, "bob", usd(1)));
+    EXPECT_TRUE(desk.granted(policy, "alice", usd(1))) << "another user's limit";
+    EXPECT_TRUE(desk.settle(running, usd(20)));
+    EXPECT_EQ(desk.state(policy, "bob").held, 0);
+    EXPECT_EQ(desk.state(policy, "bob").used, 20);
+    EXPECT_TRUE(desk.granted(policy, "bob", usd(80)));
+    EXPECT_FALSE(desk.granted(policy, "bob", usd(1)));
+    EXPECT_EQ(desk.budgets.holds_exceeded(), 0u) << "what was promised for it is not known";
+  }
+}
+
 TEST(Following, ANewLimitBeginsWithWhatWasUsedAndWithWhatRuns) {
   const Policy before(parts_of({plain(100)}));
   Rule other_models = plain(100);

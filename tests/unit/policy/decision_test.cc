@@ -45,6 +45,7 @@ TEST(RefusalShape, FinalRefusalsUseTheShapesThatCodexShowsAtOnce) {
   EXPECT_EQ(shape_of(RefusalCode::endpoint_unknown).http_status, 404);
   EXPECT_EQ(shape_of(RefusalCode::method_not_allowed).http_status, 405);
   EXPECT_EQ(shape_of(RefusalCode::request_timeout).http_status, 408);
+  EXPECT_EQ(shape_of(RefusalCode::host_mismatch).http_status, 421);
   EXPECT_EQ(shape_of(RefusalCode::upgrade_refused).http_status, 426);
 }
 
@@ -72,6 +73,26 @@ TEST(RefusalBody, IsOneLineOfJsonWhateverTheMessageHolds) {
     EXPECT_EQ(parsed["error"]["type"], "permission_error");
     EXPECT_EQ(parsed["error"]["code"], "model_not_found");
     EXPECT_EQ(parsed["error"]["param"], "model");
+  }
+}
+
+// codex-client.md §2.4: of response.failed, this code alone is shown as it is after one request.
+TEST(RefusalEvent, IsATerminalEventThatCodexPrintsWhateverTheRefusal) {
+  for (size_t i = 0; i < kRefusalCodeCount; ++i) {
+    const Refusal refusal{static_cast<RefusalCode>(i), "a \"b\"\n\xff", ""};
+    const std::string event = refusal_event(refusal, {"gw_1", "gpt\n", 1'700'000'000, 42});
+    const std::string head = "event: response.failed\ndata: ";
+    ASSERT_TRUE(event.starts_with(head) && event.ends_with("}\n\n")) << event;
+    const std::string data = event.substr(head.size(), event.size() - head.size() - 2);
+    EXPECT_EQ(data.find('\n'), data.npos) << "one line";
+    const Json parsed = Json::parse(data);
+    EXPECT_EQ(parsed["type"], "response.failed");
+    EXPECT_EQ(parsed["sequence_number"], 42);
+    EXPECT_EQ(parsed["response"]["id"], "gw_1");
+    EXPECT_EQ(parsed["response"]["status"], "failed");
+    EXPECT_EQ(parsed["response"]["model"], "gpt\n");
+    EXPECT_EQ(parsed["response"]["error"]["code"], "invalid_prompt");
+    EXPECT_EQ(parsed["response"]["error"]["message"], "a \"b\"\n\xef\xbf\xbd");
   }
 }
 

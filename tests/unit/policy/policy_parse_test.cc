@@ -17,6 +17,13 @@ std::string shipped_example() {
   return text.str();
 }
 
+const std::string kKey = "MIIdDLMYqZ2Kp5Vt1jUqUG0lzNq8tA3u2pMyCQ0cCkU=";
+const std::string kPeerByKey = "[[peer]]\nuser = \"alice\"\npublic_key = \"" + kKey + "\"\n";
+
+std::string keyed() {
+  return kMinimal + kPeerByKey;
+}
+
 TEST(ParseConfig, ReadsTheShippedExampleWhole) {
   const std::string text = shipped_example();
   EXPECT_EQ(told(text), "");
@@ -52,6 +59,8 @@ TEST(ParseConfig, AcceptsWhatIsAtTheEdge) {
       {"plain HTTP without a certificate",
        replaced(kMinimal, "certificate = \"/c.pem\"\nprivate_key = \"/k.pem\"",
                 "plain_http = true")},
+      {"TLS in the kernel", replaced(kMinimal, "tunnels =", "tls = \"ktls\"\ntunnels =")},
+      {"TLS in userspace", replaced(kMinimal, "tunnels =", "tls = \"userspace\"\ntunnels =")},
       {"http to loopback", replaced(kMinimal, "https://api.openai.com/v1", "http://127.0.0.1:80")},
       {"http to ::1", replaced(kMinimal, "https://api.openai.com/v1", "http://[::1]:8080/v1/")},
       {"http to localhost", replaced(kMinimal, "https://api.openai.com", "http://localhost:1")},
@@ -62,6 +71,15 @@ TEST(ParseConfig, AcceptsWhatIsAtTheEdge) {
        replaced(kMinimal, "[\"wg0\"]", "[\"wg0\", \"wg1\"]") +
            "[[peer]]\naddress = \"10.0.0.2\"\ntunnel = \"wg0\"\nuser = \"a\"\n"
            "[[peer]]\naddress = \"10.0.0.2\"\ntunnel = \"wg1\"\nuser = \"b\"\n"},
+      {"unmetered traffic closes the gate",
+       replaced(kMinimal, "tunnels =", "on_unmetered = \"refuse\"\ntunnels =")},
+      {"a key in place of an address", keyed()},
+      {"a key and an address", keyed() + "address = \"10.99.0.2\"\n"},
+      {"a prefix of one user", keyed() + "address = \"10.99.0.0/24\"\nprefix_is_one_user = true\n"},
+      {"a prefix of one user by address",
+       kMinimal + "[[peer]]\naddress = \"fd99::/64\"\nprefix_is_one_user = true\nuser = \"a\"\n"},
+      {"one key with two addresses",
+       keyed() + "address = \"10.0.0.2\"\n" + kPeerByKey + "address = \"10.0.0.3\"\n"},
       {"keep the user", replaced(kMinimal, "tunnels =", "user = \"\"\ntunnels =")},
   };
   for (const auto& [description, text] : rows)
@@ -106,9 +124,13 @@ TEST(ParseConfig, SaysLineKeyAndRemedyOfEachMistake) {
       {"no listen", replaced(kMinimal, "[\"10.99.0.1:443\"]", "[]"), "names no address"},
       {"no tunnel with bpf", replaced(kMinimal, "tunnels = [\"wg0\"]", ""), "names no interface"},
       {"interface name too long", replaced(kMinimal, "wg0", "a234567890123456"), "no interface"},
+      {"unmetered traffic that nobody is told of", gateway("on_unmetered = \"ignore\""),
+       "gateway.on_unmetered: \"ignore\" is no choice; write \"alarm\" or \"refuse\""},
       {"no certificate", replaced(kMinimal, "certificate = \"/c.pem\"", ""),
        "gateway.certificate: is missing"},
       {"bad choice", gateway("steering = \"magic\""), "write \"bpf\" or \"userspace\""},
+      {"bad choice of three", gateway("tls = \"openssl\""),
+       "write \"auto\" or \"ktls\" or \"userspace\""},
       {"relative path", gateway("state_dir = \"var\""), "begin it with /"},
       {"contact of two lines", gateway("contact = \"a\\nb\""), "gateway.contact"},
       {"http to the world", url("http://api.openai.com/v1"), "would send the key unencrypted"},
@@ -136,7 +158,17 @@ TEST(ParseConfig, SaysLineKeyAndRemedyOfEachMistake) {
       {"no groups", replaced(kMinimal, "groups = [\"eng\"]", ""),
        "policy[0].groups: names no group"},
       {"prefix", peer("10.0.0.0/8"), "everyone in it would be one user"},
+      {"prefix with bits behind it", peer("10.0.0.1/8"), "is no prefix of addresses"},
       {"no address", peer("alice"), "is no IP address"},
+      {"neither address nor key", kMinimal + "[[peer]]\nuser = \"alice\"\n",
+       "peer[0].address: is missing"},
+      {"key too short", replaced(keyed(), "kU=", "="), "is no WireGuard key"},
+      {"key with bits behind it", replaced(keyed(), "kU=", "kV="), "wg show INTERFACE peers"},
+      {"empty key", replaced(keyed(), kKey, ""), "is no WireGuard key"},
+      {"key twice", keyed() + kPeerByKey, "peer[1].public_key: "},
+      {"address twice by key",
+       keyed() + "address = \"10.0.0.2\"\n" + kPeerByKey + "address = \"10.0.0.2\"\n",
+       "is also the peer of line"},
       {"peer twice", peer("10.0.0.2") + "[[peer]]\naddress = \"::ffff:10.0.0.2\"\nuser = \"b\"\n",
        "is also the peer of line"},
       {"unknown tunnel", peer("10.0.0.2") + "tunnel = \"wg9\"\n", "is not in gateway.tunnels"},

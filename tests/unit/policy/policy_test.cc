@@ -95,6 +95,25 @@ TEST(Policy, RefusesAModelWithASentenceThatNamesWhatIsAllowed) {
             "ask #ai-platform.");
 }
 
+TEST(Policy, DeniesARevokedPeerWithTheAdministratorsWords) {
+  Policy::Parts parts = example();
+  parts.peers[0].revoked = true;
+  const auto message = [&](const char* why) {
+    parts.peers[0].revoked_why = why;
+    const Policy policy(parts);
+    EXPECT_TRUE(policy.models_for(policy.peers()[0]).empty());
+    EXPECT_FALSE(policy.models_for(policy.peers()[1]).empty()) << "the next one is as before";
+    const Refusal refusal = refused(policy.decide(policy.peers()[0], {"gpt-5.5", ""}));
+    EXPECT_EQ(refusal.code, RefusalCode::access_revoked);
+    return refusal.message;
+  };
+  EXPECT_EQ(message(""),
+            "Access of alice@example.com was revoked by an administrator; ask #ai-platform.");
+  EXPECT_EQ(message("laptop lost"),
+            "Access of alice@example.com was revoked by an administrator (laptop lost); ask "
+            "#ai-platform.");
+}
+
 TEST(Policy, DeniesByDefault) {
   const Policy policy(example());
   for (const size_t index : {size_t{2}, size_t{3}}) {  // in no group; in a group of no policy
@@ -179,6 +198,22 @@ TEST(Explain, TellsEveryGateAndAgreesWithDecide) {
   EXPECT_TRUE(explanation.steps[5].passed);
   const Verdict decided = policy.decide(policy.peers()[1], {"gpt-5.5", ""});
   EXPECT_EQ(refused(explanation.verdict).message, refused(decided).message);
+}
+
+TEST(Explain, SaysWhichMachinesOfTheUserAreRevoked) {
+  Policy::Parts parts = example();
+  Peer second = peer(5, "10.99.0.6", "alice@example.com", {"engineering"});
+  second.revoked = true;
+  second.revoked_why = "stolen";
+  parts.peers.push_back(second);
+  const auto one = Policy(parts).explain("alice@example.com", "gpt-5.5");
+  EXPECT_EQ(one.steps[1].reason, "revoked at 10.99.0.6: stolen");
+  EXPECT_TRUE(std::holds_alternative<Allowed>(one.verdict)) << "the other machine may";
+  parts.peers[0].revoked = true;
+  const auto both = Policy(parts).explain("alice@example.com", "gpt-5.5");
+  EXPECT_FALSE(both.steps[1].passed);
+  EXPECT_EQ(both.steps[1].reason, "revoked at 10.99.0.2");
+  EXPECT_EQ(refused(both.verdict).code, RefusalCode::access_revoked);
 }
 
 TEST(Explain, SaysWhenTheUserHasNoPeerOrNoModelIsNamed) {

@@ -82,6 +82,80 @@ struct Case {
   std::optional<RefusalCode> refusal;
 };
 
+policy::Policy::Parts parts_revoking_alice() {
+  policy::Policy::Parts parts = parts_for_tests();
+  parts.peers[0].revoked = true;
+  parts.peers[0].revoked_why = "laptop lost";
+  parts.peers[0].tag.generation = 2;
+  return parts;
+}
+
+TEST(Identify, SaysRevokedToConnectionsOfBeforeAndAfter) {
+  const auto snapshot = snapshot_for_tests(parts_revoking_alice());
+  for (const PeerTag tag : {kAlice, PeerTag{1, 2}}) {
+    const auto who = identify(*snapshot, tag, "10.99.0.2");
+    ASSERT_TRUE(std::holds_alternative<Refusal>(who));
+    EXPECT_EQ(std::get<Refusal>(who).code, RefusalCode::access_revoked);
+    EXPECT_NE(std::get<Refusal>(who).message.find("laptop lost"), std::string::npos);
+  }
+  EXPECT_TRUE(std::holds_alternative<const policy::Peer*>(identify(*snapshot, kBob, "10.99.0.3")));
+}
+
+TEST(Admit, RefusesARevokedPeerAndHoldsNothing) {
+  World world(parts_revoking_alice());
+  EXPECT_EQ(denied(world, asking_for("gpt-a")).refusal.code, RefusalCode::access_revoked);
+  EXPECT_EQ(world.holds_open(), 0u);
+}
+
+TEST(StopsNow, EndsARunningRequestForWhatTheNewPolicyNoLongerAllows) {
+  struct Row {
+    const char* description;
+    void (*change)(policy::Policy::Parts&);
+    const char* model;
+    const char* tier;
+    std::optional<RefusalCode> refusal;
+  };
+  const Row rows[] = {
+      {"nothing changed", [](auto&) {}, "gpt-a", "", std::nullopt},
+      {"another generation, still allowed",
+       [](auto& parts) {
+         parts.peers[0].groups.push_back("more");
+         parts.peers[0].tag.generation = 2;
+       },
+       "gpt-a", "priority", std::nullopt},
+      {"revoked", [](auto& parts) { parts.peers[0].revoked = true; }, "gpt-a", "",
+       RefusalCode::access_revoked},
+      {"somebody else revoked", [](auto& parts) { parts.peers[1].revoked = true; }, "gpt-a", "",
+       std::nullopt},
+      {"the peer is gone", [](auto& parts) { parts.peers.erase(parts.peers.begin()); }, "gpt-a", "",
+       RefusalCode::identity_changed},
+      {"its address is somebody else's",
+       [](auto& parts) {
+         parts.peers[0].tag = {7, 2};
+         parts.peers[0].user = "eve@example.com";
+       },
+       "gpt-a", "", RefusalCode::identity_changed},
+      {"out of the group", [](auto& parts) { parts.peers[0].groups.clear(); }, "gpt-a", "",
+       RefusalCode::policy_none},
+      {"another model only", [](auto& parts) { parts.rules[0].models = {"gpt-b"}; }, "gpt-a", "",
+       RefusalCode::model_denied},
+      {"the model it was stepped down to", [](auto& parts) { parts.rules[0].models = {"gpt-b"}; },
+       "gpt-b", "", std::nullopt},
+      {"a tier without a price", [](auto&) {}, "gpt-a", "flex", RefusalCode::price_unknown},
+  };
+  for (const Row& row : rows) {
+    policy::Policy::Parts parts = parts_for_tests();
+    row.change(parts);
+    const auto refusal =
+        stops_now(*snapshot_for_tests(std::move(parts)),
+                  {.tag = kAlice, .remote = "10.99.0.2", .model = row.model, .tier = row.tier});
+    EXPECT_EQ(refusal.has_value(), row.refusal.has_value()) << row.description;
+    if (refusal && row.refusal) {
+      EXPECT_EQ(refusal->code, *row.refusal) << row.description;
+    }
+  }
+}
+
 TEST(Admit, EachGateHasItsNearestRefusal) {
   const codec::RequestFacts good = asking_for("gpt-a");
   codec::RequestFacts background = good;
@@ -129,6 +203,19 @@ TEST(Admit, EachGateHasItsNearestRefusal) {
       EXPECT_EQ(world.holds_open(), 0u) << c.description;
     }
   }
+}
+
+TEST(Admit, UnmeteredTrafficClosesTheGateInWords) {
+  World world;
+  const codec::RequestFacts facts = asking_for("gpt-a");
+  AdmitAsk ask = ask_in(world, facts);
+  ask.unmetered = true;
+  const auto verdict = admit(ask);
+  ASSERT_TRUE(std::holds_alternative<Denial>(verdict));
+  const Refusal& refusal = std::get<Denial>(verdict).refusal;
+  EXPECT_EQ(refusal.code, RefusalCode::unmetered_traffic);
+  EXPECT_NE(refusal.message.find("`tollgate unmetered`"), std::string::npos) << refusal.message;
+  EXPECT_EQ(world.holds_open(), 0u);
 }
 
 TEST(Admit, AnAdmissionKeepsTheSnapshotItWasMadeUnder) {

@@ -77,6 +77,22 @@ TEST(Record, RefusesEveryOtherVersionAndKind) {
   }
 }
 
+// As version 2 wrote them: without the three numbers about the connection to the provider.
+std::vector<std::byte> of_version_2(const Record& record) {
+  constexpr auto kUpstreamAt = 12 + 178;
+  auto bytes = encoded(record);
+  bytes[0] = std::byte{2};
+  bytes.erase(bytes.begin() + kUpstreamAt, bytes.begin() + kUpstreamAt + 24);
+  return bytes;
+}
+
+TEST(Record, AHoldThatACrashLeftBeforeTheUpgradeIsRead) {
+  const auto decoded = decode(of_version_2({1, sample_hold()}));
+  ASSERT_TRUE(decoded) << decoded.error().text;
+  EXPECT_EQ(std::get<HoldRecord>(decoded->body), sample_hold());
+  EXPECT_FALSE(decode(of_version_2({1, sample_usage()}))) << "usage is never kept encoded";
+}
+
 TEST(Record, AHoldIsNeverTakenForUsage) {
   const auto hold = decode(encoded({1, HoldRecord{sample_usage()}}));
   const auto usage = decode(encoded({1, sample_usage()}));
@@ -99,7 +115,7 @@ TEST(Record, RefusesEveryUnknownEnumValueAndFlag) {
   } rows[] = {{"outcome", {1, sample_usage()}, kOutcomeAt, 1, 8},
               {"outcome of a hold", {1, sample_hold()}, kOutcomeAt, 1, 8},
               {"estimated", {1, sample_usage()}, kEstimatedAt, 0, 1},
-              {"flow event", {1, sample_flow()}, kEventAt, 1, 3}};
+              {"flow event", {1, sample_flow()}, kEventAt, 1, 5}};
   for (const auto& row : rows) {
     for (unsigned value = 0; value < 256; ++value) {
       auto bytes = encoded(row.record);

@@ -51,6 +51,9 @@ inline UsageRecord sample_usage(uint64_t n = 1) {
   r.tool_calls = 5;
   r.settled_unix_ms = 1'700'000'004'000 + static_cast<int64_t>(n);
   r.settled_window_ms = 1'700'000'005'000 + static_cast<int64_t>(n);
+  r.upstream_flow_id = 0xfeed'0000'0000'0002;
+  r.upstream_bytes_up = 66'000;
+  r.upstream_bytes_down = 132'000;
   return r;
 }
 
@@ -61,6 +64,9 @@ inline HoldRecord sample_hold(uint64_t n = 1) {
   r.request.cost = {};
   r.request.settled_unix_ms = 0;
   r.request.settled_window_ms = 0;
+  r.request.upstream_flow_id = 0;
+  r.request.upstream_bytes_up = 0;
+  r.request.upstream_bytes_down = 0;
   return r;
 }
 
@@ -99,7 +105,8 @@ inline UsageRecord random_usage(std::mt19937_64& random) {
   }
   for (auto* n : {&r.input_tokens, &r.cached_tokens, &r.cache_write_tokens, &r.output_tokens,
                   &r.reasoning_tokens, &r.events, &r.bytes_up, &r.bytes_down, &r.flow_id,
-                  &r.hold_input_tokens, &r.hold_output_tokens, &r.tool_calls}) {
+                  &r.hold_input_tokens, &r.hold_output_tokens, &r.tool_calls, &r.upstream_flow_id,
+                  &r.upstream_bytes_up, &r.upstream_bytes_down}) {
     *n = number();
   }
   r.peer_id = static_cast<uint32_t>(number());

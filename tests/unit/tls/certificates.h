@@ -24,6 +24,7 @@ class Certificates {
     write_certificate(ca(), authority_);
     write_leaf("server", "gw.test", 3600);
     write_leaf("expired", "gw.test", -60);
+    write_leaf("provider", "api.provider.test", 1800);
   }
   ~Certificates() {
     X509_free(authority_);

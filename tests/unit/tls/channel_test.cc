@@ -1,7 +1,9 @@
 #include "userspace/tls/channel.h"
 
 #include <gtest/gtest.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 
 #include <deque>
 #include <string>
@@ -295,6 +297,83 @@ TEST_F(TlsTest, ContextsSayWhatIsWrongWithTheirFiles) {
       make_server_context(certificates_.certificate("expired"), certificates_.key("expired"));
   ASSERT_TRUE(expired);
   EXPECT_LT((*expired)->certificate_expires_unix_s(), time(nullptr));
+}
+
+// What a foreign client is shown, by the name it asks for.
+TEST_F(TlsTest, SniChoosesTheCertificateAndOnlyOurOwnAddressHasADefault) {
+  struct Row {
+    const char* description;
+    const char* sni;
+    bool intercepted;
+    const char* shown;  // nullptr: refused
+  };
+  const Row rows[] = {
+      {"our own address without a name", nullptr, false, "gw.test"},
+      {"our own address by another name", "other.test", false, "gw.test"},
+      {"our own address by the provider's name", "api.provider.test", false, "api.provider.test"},
+      {"the provider's address by its name", "api.provider.test", true, "api.provider.test"},
+      {"case does not matter", "API.Provider.TEST", true, "api.provider.test"},
+      {"the provider's address without a name", nullptr, true, nullptr},
+      {"the provider's address by our name", "gw.test", true, nullptr},
+      {"the provider's address by a name below", "x.api.provider.test", true, nullptr},
+  };
+  const auto made =
+      make_server_context(certificates_.certificate(), certificates_.key(), {},
+                          {{"api.provider.test", certificates_.certificate("provider"),
+                            certificates_.key("provider")}});
+  ASSERT_TRUE(made) << made.error().text;
+  server_context_ = *made;
+  EXPECT_LT((*made)->certificate_expires_unix_s(), time(nullptr) + 2000) << "the first to expire";
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    for (const Row& row : rows) {
+      Foreign foreign;
+      SSL_set_max_proto_version(foreign.ssl, version);
+      if (row.sni != nullptr) SSL_set_tlsext_host_name(foreign.ssl, row.sni);
+      server_ = End{row.intercepted ? server_context_->make_intercepted_channel()
+                                    : server_context_->make_channel(),
+                    {},
+                    {},
+                    {}};
+      carry(foreign, server_);
+      if (row.shown == nullptr) {
+        EXPECT_FALSE(server_.status) << row.description;
+        EXPECT_TRUE(is_name_error(server_.status.error())) << row.description;
+        continue;
+      }
+      ASSERT_TRUE(server_.status) << row.description << ": " << server_.status.error().text;
+      ASSERT_EQ(server_.channel->state(), State::open) << row.description;
+      EXPECT_EQ(server_.channel->server_name(), row.sni == nullptr ? "" : row.sni);
+      X509* shown = SSL_get_peer_certificate(foreign.ssl);
+      EXPECT_EQ(X509_check_host(shown, row.shown, 0, 0, nullptr), 1) << row.description;
+      X509_free(shown);
+      ASSERT_TRUE(say(server_, "answer")) << row.description;
+    }
+  }
+}
+
+TEST_F(TlsTest, TheAlertForANameThatIsNotInterceptedSaysSo) {
+  const auto made =
+      make_server_context(certificates_.certificate(), certificates_.key(), {},
+                          {{"api.provider.test", certificates_.certificate("provider"),
+                            certificates_.key("provider")}});
+  ASSERT_TRUE(made);
+  Foreign foreign;
+  SSL_set_tlsext_host_name(foreign.ssl, "other.test");
+  server_ = End{(*made)->make_intercepted_channel(), {}, {}, {}};
+  ERR_clear_error();
+  carry(foreign, server_);
+  EXPECT_NE(server_.status.error().text.find("other.test is no intercepted host"),
+            std::string::npos);
+  EXPECT_EQ(ERR_GET_REASON(ERR_peek_error()), SSL_R_TLSV1_UNRECOGNIZED_NAME);
+  ERR_clear_error();
+}
+
+TEST_F(TlsTest, AHostsCertificateMustBeForThatHost) {
+  const auto wrong = make_server_context(
+      certificates_.certificate(), certificates_.key(), {},
+      {{"api.provider.test", certificates_.certificate(), certificates_.key()}});
+  ASSERT_FALSE(wrong);
+  EXPECT_NE(wrong.error().text.find("is not for api.provider.test"), std::string::npos);
 }
 
 TEST(PlainChannel, PassesBytesAsTheyAre) {

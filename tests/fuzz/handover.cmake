@@ -1,0 +1,1 @@
+tollgate_fuzz(handover SOURCES handover.cc LINK daemon_handover base)

@@ -1,0 +1,1 @@
+tollgate_fuzz(wireguard SOURCES wireguard.cc LINK identity)
