@@ -40,6 +40,8 @@ class KernelChannel final : public Channel {
   bool peer_closed() const override { return peer_closed_; }
   std::string_view protocol() const override { return "TLSv1.3"; }
   std::string_view path() const override { return "ktls"; }
+  std::string_view server_name() const override { return server_name_; }
+  void keep_server_name(std::string_view name) { server_name_ = name; }  // of the handshake
 
   // A record of another type than data came in. Before the socket is read again: the kernel refuses
   // reads between a KeyUpdate and its key. An Error ends the connection; its alert is due.
@@ -74,6 +76,7 @@ class KernelChannel final : public Channel {
   void close_for(uint8_t alert);
   Status fail(uint8_t alert, std::string text);
 
+  std::string server_name_;
   Side side_;
   Suite suite_;
   KernelUse use_;

@@ -285,6 +285,7 @@ Result<std::unique_ptr<KernelChannel>> OpensslChannel::move_to_kernel(int fd) {
         return set_kernel_keys(fd, direction, suite, secret, sequence);
       },
       [fd, suite](Direction direction) { return kernel_records(fd, direction, suite); });
+  if (made) (*made)->keep_server_name(server_name());
   state_ = made ? State::closed : State::failed;
   return made;
 }
