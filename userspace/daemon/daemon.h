@@ -147,6 +147,9 @@ class Daemon final : admin::Service {
   std::vector<std::string> problems() const;
   std::string_view tls_path_name() const;
   nlohmann::json tls_status() const;
+  nlohmann::json steering_status() const;
+  nlohmann::json metering_status() const;
+  nlohmann::json providers_status();
 
   std::string config_path_;
   policy::Config config_;

@@ -195,25 +195,27 @@ json Daemon::tls_status() const {
           {"certificate_expires_unix_s", server ? server->certificate_expires_unix_s() : 0}};
 }
 
-json Daemon::status() {
+json Daemon::steering_status() const {
+  json steering = {{"mode", resolver_->name()}, {"reason", ""}, {"counters", json::object()}};
+  if (!steering_) {
+    steering["reason"] = "configured: identity is the source address alone";
+    return steering;
+  }
+  for (const auto& [name, value] : steering_->counters())
+    steering["counters"][name] = value;
+  steering["flows"] = {
+      {"opened", flows_.opened}, {"closed", flows_.closed}, {"peer_unknown", flows_.unknown}};
+  return steering;
+}
+
+json Daemon::metering_status() const {
   json metering = metering_->status();
   metering["on_unmetered"] = config_.gateway.on_unmetered;
   metering["refusing"] = refuses_unmetered();
-  const policy::GatewayConfig& gateway = config_.gateway;
-  json listen = json::array();
-  for (const Endpoint& endpoint : gateway.listen)
-    listen.push_back(to_string(endpoint));
-  json steering = {{"mode", resolver_->name()}, {"reason", ""}, {"counters", json::object()}};
-  if (steering_) {
-    for (const auto& [name, value] : steering_->counters())
-      steering["counters"][name] = value;
-    steering["flows"] = {
-        {"opened", flows_.opened}, {"closed", flows_.closed}, {"peer_unknown", flows_.unknown}};
-  } else {
-    steering["reason"] = "configured: identity is the source address alone";
-  }
-  const io::Loop& loop = workers_.front()->loop();
-  const auto& writer = writer_->counters();
+  return metering;
+}
+
+json Daemon::providers_status() {
   std::unordered_map<std::string, proxy::UpstreamPool::Count> upstream;
   for (const auto& report : ask_workers()) {
     for (const auto& [provider, count] : report.upstream) {
@@ -229,6 +231,15 @@ json Daemon::status() {
          {"connections_idle", upstream[target->provider].idle},
          {"connections_busy", upstream[target->provider].busy}});
   }
+  return providers;
+}
+
+json Daemon::status() {
+  json listen = json::array();
+  for (const Endpoint& endpoint : config_.gateway.listen)
+    listen.push_back(to_string(endpoint));
+  const io::Loop& loop = workers_.front()->loop();
+  const auto& writer = writer_->counters();
   const std::vector<std::string> problems = this->problems();
   json predecessor;
   if (predecessor_) predecessor = {{"pid", predecessor_->pid}, {"requests", predecessor_->running}};
@@ -241,7 +252,7 @@ json Daemon::status() {
       {"problems", problems},
       {"listen", std::move(listen)},
       {"tls", tls_status()},
-      {"steering", std::move(steering)},
+      {"steering", steering_status()},
       {"io",
        {{"backend", loop.backend() == io::Loop::Backend::io_uring ? "io_uring" : "poll"},
         {"fallback_reason", loop.fallback_reason()}}},
@@ -259,7 +270,7 @@ json Daemon::status() {
         {"store_errors", writer.store_errors.load()},
         {"events_lost", writer.sequence_gaps.load() + writer.undecodable.load()}}},
       {"limits", limits_status()},
-      {"metering", std::move(metering)},
+      {"metering", metering_status()},
       {"policy",
        {{"loaded_unix_s", policy_loaded_unix_s_},
         {"peers", snapshot_->policy->peers().size()},
@@ -267,7 +278,7 @@ json Daemon::status() {
         {"price_version", snapshot_->policy->prices().version()},
         {"last_reload_error", last_reload_error_}}},
       {"revocations", revocations()},
-      {"providers", std::move(providers)},
+      {"providers", providers_status()},
   };
 }
 
