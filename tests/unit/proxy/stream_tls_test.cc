@@ -245,7 +245,10 @@ TEST_P(StreamTlsTest, TicketsOfAServerAreIgnored) {
           {}, options);
       EXPECT_EQ(seen.received, "onetwo") << each.what;
       EXPECT_EQ(seen.end, StreamEnd::clean) << each.what << ": " << seen.error;
-      EXPECT_EQ(seen.path, GetParam().path()) << each.what;
+      // One that is cut by the end of the handshake may last until the peer has left.
+      if (!early) {
+        EXPECT_EQ(seen.path, GetParam().path()) << each.what;
+      }
     }
   }
 }
