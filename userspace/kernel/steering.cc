@@ -87,11 +87,10 @@ class Loaded final : public Steering {
   int flow_fd() const override { return reader_->fd(); }
   void poll_flows(const std::function<void(const ringbuf::FlowRecord&)>& visit) override;
 
-  Status load_objects();
+  // With `maps` onto the maps that are pinned there, else with fresh ones.
+  Status load_objects(const PinFolder* maps = nullptr);
 
  private:
-  Status open_objects();
-  Status reload_objects();
   Status write_endpoints(const std::vector<Endpoint>& endpoints);
   Status write_intercepts(const std::vector<IpPrefix>& intercepts);
   Status drop_other_intercepts(const std::vector<IpPrefix>& intercepts);
@@ -157,7 +156,7 @@ Status Loaded::take_over(const SteeringOptions& options, pid_t running, UniqueFd
                  "stop the running tollgated and start this one instead"};
   }
   if (auto alone = check_no_other_steers(steer_link_.get()); !alone) return alone;
-  if (Status loaded = reload_objects(); !loaded) return loaded;
+  if (Status loaded = load_objects(&pins_); !loaded) return loaded;
   auto cgroup = OwnCgroup::join(running);
   if (!cgroup) return std::move(cgroup).forward();
   cgroup_ = *std::move(cgroup);
@@ -167,7 +166,7 @@ Status Loaded::take_over(const SteeringOptions& options, pid_t running, UniqueFd
   return drop_other_intercepts(options.intercepts);
 }
 
-Status Loaded::open_objects() {
+Status Loaded::load_objects(const PinFolder* maps) {
   const int cpus = libbpf_num_possible_cpus();
   if (cpus <= 0) return system_error(-cpus, "count possible CPUs");
   cpus_ = static_cast<size_t>(cpus);
@@ -177,11 +176,10 @@ Status Loaded::open_objects() {
   identify_.reset(tg_identify_bpf__open());
   if (!steer_ || !identify_) return system_error(errno, "open the BPF objects");
   identify_->rodata->netns_cookie = *cookie;
-  return {};
-}
-
-Status Loaded::load_objects() {
-  if (Status opened = open_objects(); !opened) return opened;
+  if (maps != nullptr) {
+    if (Status reused = reuse_pinned_maps(steer_->obj, *maps); !reused) return reused;
+    if (Status reused = reuse_pinned_maps(identify_->obj, *maps); !reused) return reused;
+  }
   if (const int failure = tg_steer_bpf__load(steer_.get()); failure != 0) {
     return system_error(-failure, "load steer.bpf");
   }
@@ -189,22 +187,6 @@ Status Loaded::load_objects() {
       bpf_map__reuse_fd(identify_->maps.intercepts, bpf_map__fd(steer_->maps.intercepts)) != 0 ||
       bpf_map__reuse_fd(identify_->maps.counters, counters_fd()) != 0) {
     return system_error(errno, "share maps between the BPF objects");
-  }
-  if (const int failure = tg_identify_bpf__load(identify_.get()); failure != 0) {
-    return system_error(-failure, "load identify.bpf");
-  }
-  auto reader = ringbuf::KernelReader::make(bpf_map__fd(identify_->maps.events));
-  if (!reader) return std::move(reader).forward();
-  reader_ = *std::move(reader);
-  return {};
-}
-
-Status Loaded::reload_objects() {
-  if (Status opened = open_objects(); !opened) return opened;
-  if (Status reused = reuse_pinned_maps(steer_->obj, pins_); !reused) return reused;
-  if (Status reused = reuse_pinned_maps(identify_->obj, pins_); !reused) return reused;
-  if (const int failure = tg_steer_bpf__load(steer_.get()); failure != 0) {
-    return system_error(-failure, "load steer.bpf");
   }
   if (const int failure = tg_identify_bpf__load(identify_.get()); failure != 0) {
     return system_error(-failure, "load identify.bpf");
