@@ -2,18 +2,12 @@
 # Packets for a provider's own addresses, routed into the kernel's WireGuard: intercepted while
 # tollgated runs, refused while it does not, and never at the provider until all is uninstalled.
 
+. /gateway.sh
 host=api.openai.com
 v4=198.51.100.7
 v6=2001:db8:7::7
 folder=/run/intercept
 wait_seconds=60
-
-# in_netns NAME COMMAND...: `ip netns exec` would mount a fresh /sys over the bpffs.
-in_netns() {
-  netns=$1
-  shift
-  nsenter --net="/run/netns/$netns" "$@"
-}
 
 # A provider behind the gateway, which forwards to it, and counts there of what comes from peers.
 provider() {
