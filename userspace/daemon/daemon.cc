@@ -20,6 +20,7 @@
 #include "userspace/daemon/interception.h"
 #include "userspace/daemon/load.h"
 #include "userspace/daemon/privileges.h"
+#include "userspace/io/tcp_info.h"
 #include "userspace/kernel/bpf_resolver.h"
 
 namespace tollgate::daemon {
@@ -62,12 +63,9 @@ Status listen_group(Endpoint at, std::vector<std::vector<UniqueFd>>& by_worker,
   for (auto& listeners : by_worker) {
     auto fd = io::listen_tcp({.at = at, .reuse_port = true, .transparent = transparent});
     if (!fd) return std::move(fd).forward();
-    sockaddr_storage storage{};
-    socklen_t length = sizeof storage;
-    if (::getsockname(fd->get(), reinterpret_cast<sockaddr*>(&storage), &length) != 0) {
-      return system_error(errno, "read the port of " + to_string(at));
-    }
-    at.port = endpoint_from_sockaddr(storage)->port;
+    const auto bound = io::local_of(fd->get());
+    if (!bound) return system_error(errno, "read the port of " + to_string(at));
+    at.port = bound->port;
     listeners.push_back(std::move(*fd));
   }
   return {};
@@ -130,8 +128,7 @@ Result<std::unique_ptr<Daemon>> Daemon::make(std::string config_path, policy::Co
   Daemon* raw = daemon.get();
   daemon->book_ = std::make_unique<AddressBook>([raw] {
     raw->addresses_changed_ = true;
-    const uint64_t one = 1;
-    (void)!::write(raw->wake_fd_.get(), &one, sizeof one);
+    raw->wake();
   });
   daemon->install(std::move(*snapshot));
   if (Status ok = daemon->start_ledger(); !ok) return std::move(ok).forward();
@@ -369,6 +366,7 @@ void Daemon::install(std::shared_ptr<proxy::Snapshot> snapshot) {
   fill_addresses(*snapshot);
   policy_loaded_unix_s_ = wall_unix_ms() / 1000;
   deploy(std::move(snapshot));
+  write_peers();
 }
 
 void Daemon::deploy(std::shared_ptr<proxy::Snapshot> snapshot) {
@@ -376,7 +374,6 @@ void Daemon::deploy(std::shared_ptr<proxy::Snapshot> snapshot) {
   metering_->follow(*snapshot_);
   for (auto& worker : workers_)
     worker->set_snapshot(snapshot_);
-  write_peers();
 }
 
 std::vector<policy::Peer> Daemon::name_peers(
@@ -397,6 +394,7 @@ void Daemon::follow_peers() {
   auto fresh = std::make_shared<proxy::Snapshot>(*snapshot_);
   fresh->policy = snapshot_->policy->with_peers(name_peers(config_.peers));
   deploy(std::move(fresh));
+  write_peers();
 }
 
 void Daemon::follow_tunnels() {
@@ -449,10 +447,7 @@ int Daemon::run() {
     if (addresses_changed_.exchange(false)) {
       auto fresh = std::make_shared<proxy::Snapshot>(*snapshot_);
       fill_addresses(*fresh);
-      snapshot_ = std::move(fresh);
-      metering_->follow(*snapshot_);
-      for (auto& worker : workers_)
-        worker->set_snapshot(snapshot_);
+      deploy(std::move(fresh));
     }
     follow_tunnels();
     if (!peers_error_.empty()) write_peers();
@@ -528,10 +523,14 @@ void Daemon::begin_drain() {
   for (auto& worker : workers_) {
     worker->drain([this] {
       ++workers_drained_;
-      const uint64_t one = 1;
-      (void)!::write(wake_fd_.get(), &one, sizeof one);
+      wake();
     });
   }
+}
+
+void Daemon::wake() const {
+  const uint64_t one = 1;
+  (void)!::write(wake_fd_.get(), &one, sizeof one);
 }
 
 void Daemon::read_flows() {

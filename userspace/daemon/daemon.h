@@ -137,6 +137,7 @@ class Daemon final : admin::Service {
   void follow_tunnels();
   void install(std::shared_ptr<proxy::Snapshot> snapshot);
   void deploy(std::shared_ptr<proxy::Snapshot> snapshot);
+  void wake() const;  // the control thread, from any
   void fill_addresses(proxy::Snapshot& snapshot) const;
   void write_peers();
   void on_signal();

@@ -133,8 +133,7 @@ Status Daemon::answer(const Ready&) {
   const auto counted = [this](std::atomic<size_t>* count) {
     return [this, count] {
       ++*count;
-      const uint64_t one = 1;
-      (void)!::write(wake_fd_.get(), &one, sizeof one);
+      wake();
     };
   };
   for (auto& worker : workers_)

@@ -60,8 +60,6 @@ class Socket {
   void set_kernel_tls();
   // Sends `bytes` as a record of that type; otherwise as send().
   void send_control(uint8_t type, std::span<const std::byte> bytes);
-  // Bytes that TCP has sent or queued. With kernel TLS a send may end before TCP has its records.
-  uint64_t taken_by_tcp() const;
   void shutdown_send();  // FIN; not while sending()
   // Cancels what is in the kernel, waits for it, closes; then on_closed. Idempotent. No other
   // callback comes after the call. reset: RST instead of FIN (SO_LINGER 0).

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "userspace/io/tcp_info.h"
+
 namespace tollgate::proxy {
 namespace {
 
@@ -346,7 +348,8 @@ void Stream::end_sending() {
   }
   // The kernel may hold records that TCP has not taken yet, and a FIN would overtake them. Then
   // close_notify alone says it, and the FIN comes with close().
-  if (kernel_ == nullptr || socket_.taken_by_tcp() >= wire_sent()) socket_.shutdown_send();
+  const auto taken = kernel_ == nullptr ? std::nullopt : io::tcp_bytes(socket_.fd());
+  if (kernel_ == nullptr || (taken && taken->sent >= wire_sent())) socket_.shutdown_send();
 }
 
 }  // namespace tollgate::proxy

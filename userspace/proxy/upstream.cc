@@ -1,11 +1,11 @@
 #include "userspace/proxy/upstream.h"
 
-#include <linux/tcp.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <utility>
+
+#include "userspace/io/tcp_info.h"
 
 namespace tollgate::proxy {
 namespace {
@@ -19,13 +19,6 @@ constexpr size_t kIdleConnectionsMax = 1024;  // per worker and provider
 // What is read and dropped behind a terminal event to save the connection.
 constexpr uint64_t kFinishBytesMax = 64 * 1024;
 constexpr int64_t kFinishMs = 2000;
-
-uint64_t cookie_of(int fd) {
-  uint64_t cookie = 0;
-  socklen_t length = sizeof cookie;
-  ::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length);
-  return cookie;
-}
 
 }  // namespace
 
@@ -61,7 +54,7 @@ void UpstreamConnection::send_body_slice() {
 void UpstreamConnection::begin_exchange(UpstreamUser& user) {
   user_ = &user;
   before_ = {before_.flow_id, stream_.wire_sent(), stream_.wire_received()};
-  if (before_.flow_id == 0) before_.flow_id = cookie_of(stream_.fd());
+  if (before_.flow_id == 0) before_.flow_id = io::cookie_of(stream_.fd());
 }
 
 Traffic UpstreamConnection::traffic() const {
@@ -79,12 +72,8 @@ Traffic UpstreamConnection::traffic() const {
 void UpstreamConnection::stop_traffic() {
   if (state_ == State::connecting || stream_.fd() < 0) return;
   ::shutdown(stream_.fd(), SHUT_RDWR);
-  tcp_info info{};
-  socklen_t length = sizeof info;
-  if (::getsockopt(stream_.fd(), IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return;
-  final_ = Traffic{before_.flow_id,
-                   info.tcpi_bytes_sent - info.tcpi_bytes_retrans + info.tcpi_notsent_bytes,
-                   info.tcpi_bytes_received};
+  const auto carried = io::tcp_bytes(stream_.fd());
+  if (carried) final_ = Traffic{before_.flow_id, carried->sent, carried->received};
 }
 
 void UpstreamConnection::abandon() {

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "userspace/base/clock.h"
+#include "userspace/io/tcp_info.h"
 
 namespace tollgate::proxy {
 namespace {
@@ -20,28 +21,6 @@ constexpr uint32_t kTickMs = 500;
 // New connections wait in the listeners' queues for so long at most, until the next process may
 // admit them. Who has not finished his request by then is told to try again.
 constexpr int64_t kHandOverMs = 3'000;
-
-std::optional<Endpoint> peer_of(int fd) {
-  sockaddr_storage storage{};
-  socklen_t length = sizeof storage;
-  if (::getpeername(fd, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return std::nullopt;
-  return endpoint_from_sockaddr(storage);
-}
-
-// Where the client meant to go, which for an intercepted connection is not us.
-std::optional<Endpoint> local_of(int fd) {
-  sockaddr_storage storage{};
-  socklen_t length = sizeof storage;
-  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &length) != 0) return std::nullopt;
-  return endpoint_from_sockaddr(storage);
-}
-
-uint64_t cookie_of(int fd) {
-  uint64_t cookie = 0;
-  socklen_t length = sizeof cookie;
-  ::getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length);
-  return cookie;
-}
 
 }  // namespace
 
@@ -108,11 +87,11 @@ void Worker::set_snapshot(std::shared_ptr<const Snapshot> snapshot) {
 void Worker::on_accepted(UniqueFd connection) {
   const FlushList::Turn turn(flush_list_);
   if (stopping_) return;
-  const auto remote = peer_of(connection.get());
+  const auto remote = io::peer_of(connection.get());
   if (!remote) return;  // gone already
   std::optional<Endpoint> via;
   if (!snapshot_->own_endpoints.empty()) {
-    via = local_of(connection.get());
+    via = io::local_of(connection.get());
     if (!via) return;
     if (!snapshot_->intercepts(*via)) via.reset();
   }
@@ -127,7 +106,7 @@ void Worker::on_accepted(UniqueFd connection) {
   const PeerTag tag =
       shared_.resolver->resolve(connection.get(), remote->address, *snapshot_->policy)
           .value_or(PeerTag{});
-  const uint64_t flow_id = cookie_of(connection.get());
+  const uint64_t flow_id = io::cookie_of(connection.get());
   auto session = std::make_unique<Session>(*this, Accepted{.fd = std::move(connection),
                                                            .tag = tag,
                                                            .remote = *remote,

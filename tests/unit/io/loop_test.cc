@@ -1,6 +1,7 @@
 // Both backends behind one interface: every test runs on io_uring (where the kernel lets us) and on
 // epoll. Sockets are on 127.0.0.1, port 0.
 #include "userspace/io/loop.h"
+#include "userspace/io/tcp_info.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -267,7 +268,7 @@ TEST_P(LoopTest, CountsWhatTcpHasTaken) {
   Door door(*loop_, listening());
   const std::string text(100'000, 't');
   door.accepted = [&](Peer& peer) {
-    EXPECT_EQ(peer.socket.taken_by_tcp(), 0u);
+    EXPECT_EQ(tcp_bytes(peer.socket.fd())->sent, 0u);
     peer.send(text);
   };
   door.listener.start();
@@ -283,8 +284,8 @@ TEST_P(LoopTest, CountsWhatTcpHasTaken) {
     return !door.peers.empty() && door.peers.front()->sent == 0 && dialler.sent == 0 &&
            dialler.received.size() == text.size();
   });
-  EXPECT_EQ(door.peers.front()->socket.taken_by_tcp(), text.size());
-  EXPECT_EQ(dialler.socket.taken_by_tcp(), 5u);
+  EXPECT_EQ(tcp_bytes(door.peers.front()->socket.fd())->sent, text.size());
+  EXPECT_EQ(tcp_bytes(dialler.socket.fd())->sent, 5u);
   dialler.socket.close();
   close_all(door);
 }
