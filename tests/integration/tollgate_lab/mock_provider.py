@@ -46,10 +46,10 @@ class Request:
 
 
 async def read_head(reader):
-    """None at a clean end of the connection."""
+    """None when the connection ends, or is reset, before a whole head has come."""
     try:
         raw = await reader.readuntil(b"\r\n\r\n")
-    except asyncio.IncompleteReadError:
+    except (asyncio.IncompleteReadError, ConnectionResetError):
         return None
     lines = raw[:-4].decode("latin-1").split("\r\n")
     method, target, _ = lines[0].split(" ", 2)
