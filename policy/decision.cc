@@ -22,6 +22,7 @@ constexpr std::array<RefusalShape, kRefusalCodeCount> kShapes = {{
     {RefusalCode::model_denied, "model_denied", 403, "permission_error", "model_not_found"},
     {RefusalCode::price_unknown, "price_unknown", 400, kInvalid, kFinal},
     {RefusalCode::feature_denied, "feature_denied", 400, kInvalid, kFinal},
+    {RefusalCode::input_over_policy, "input_over_policy", 400, kInvalid, kFinal},
     {RefusalCode::budget_exceeded, "budget_exceeded", 429, "usage_limit_reached",
      "budget_exceeded"},
     {RefusalCode::request_over_limit, "request_over_limit", 400, kInvalid, kFinal},
@@ -29,9 +30,14 @@ constexpr std::array<RefusalShape, kRefusalCodeCount> kShapes = {{
     // The client's address or method is wrong, not its prompt: these keep the status that HTTP
     // gives them, and their own name as code.
     {RefusalCode::endpoint_unknown, "endpoint_unknown", 404, kInvalid, "endpoint_unknown"},
+    {RefusalCode::response_unknown, "response_unknown", 404, kInvalid, "response_unknown"},
     {RefusalCode::method_not_allowed, "method_not_allowed", 405, kInvalid, "method_not_allowed"},
     {RefusalCode::host_mismatch, "host_mismatch", 421, kInvalid, "host_mismatch"},
     {RefusalCode::upgrade_refused, "upgrade_refused", 426, kInvalid, "upgrade_refused"},
+    {RefusalCode::previous_response_unknown, "previous_response_unknown", 400, kInvalid,
+     "previous_response_not_found"},
+    {RefusalCode::websocket_too_old, "websocket_too_old", 400, kInvalid,
+     "websocket_connection_limit_reached"},
     {RefusalCode::head_malformed, "head_malformed", 400, kInvalid, kFinal},
     {RefusalCode::head_too_large, "head_too_large", 400, kInvalid, kFinal},
     {RefusalCode::body_required, "body_required", 400, kInvalid, kFinal},

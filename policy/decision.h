@@ -18,19 +18,24 @@ enum class RefusalCode : uint8_t {
   identity_changed,  // the tag's generation is no longer the snapshot's
   access_revoked,    // `tollgate revoke`, until `tollgate restore`
   // policy
-  policy_none,     // the user has no policy at all
-  model_denied,    // no policy of the user allows the model
-  price_unknown,   // allowed, but the price file has no line for model or tier
-  feature_denied,  // a request feature that cannot be metered here (background: true)
+  policy_none,        // the user has no policy at all
+  model_denied,       // no policy of the user allows the model
+  price_unknown,      // allowed, but the price file has no line for model or tier
+  feature_denied,     // what policy or metering does not let a request ask for (background: true)
+  input_over_policy,  // larger than the policy's max_input_bytes
   // budgets
   budget_exceeded,       // a limit is used up: 429 with the time it frees
   request_over_limit,    // more than a whole limit by itself: waiting does not help
   concurrency_exceeded,  // a limit on running requests: 503, the client tries again by itself
   // request
   endpoint_unknown,
+  response_unknown,  // a stored response that this user did not make through this gateway
   method_not_allowed,
   host_mismatch,    // Host and SNI differ at an intercepted address
   upgrade_refused,  // WebSocket: 426, the one answer that makes Codex fall back at once
+  // Of a WebSocket: what Codex answers with the whole request, and with a new connection.
+  previous_response_unknown,
+  websocket_too_old,
   head_malformed,
   head_too_large,
   body_required,  // no content-length and not chunked, or empty
@@ -51,7 +56,7 @@ enum class RefusalCode : uint8_t {
   upstream_timeout,
   upstream_protocol,  // an answer that is not HTTP/1.1 as we accept it
 };
-inline constexpr size_t kRefusalCodeCount = 32;
+inline constexpr size_t kRefusalCodeCount = 36;
 
 struct RefusalShape {
   RefusalCode code;

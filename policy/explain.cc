@@ -19,12 +19,51 @@ Policy::Explanation::Step explain_rule(const Rule& rule, bool in_group, std::str
   const std::string subject = "policy " + rule.name;
   if (!in_group) return {subject, false, "is for groups " + list(rule.groups) + " only"};
   if (model.empty()) return {subject, true, "allows models " + list(rule.models)};
+  const Guards& guards = rule.guards;
+  if (!guards.force_model.empty()) {
+    return {subject, true, "serves " + guards.force_model + " whatever is asked (force_model)"};
+  }
+  if (const auto alias = guards.alias.find(model); alias != guards.alias.end()) {
+    return {subject, true, "model " + visible(model) + " is an alias of " + alias->second};
+  }
   for (const std::string& pattern : rule.models) {
     if (glob_match(pattern, model)) {
       return {subject, true, "model " + visible(model) + " matches " + pattern};
     }
   }
   return {subject, false, "model " + visible(model) + " does not match " + list(rule.models)};
+}
+
+// What the policy that wins does to the inside of requests, one step for each key that is set.
+void explain_guards(const Rule& rule, std::vector<Policy::Explanation::Step>& steps) {
+  const Guards& guards = rule.guards;
+  const auto say = [&](const char* key, std::string reason) {
+    steps.push_back({key, true, std::move(reason)});
+  };
+  if (guards.max_input_bytes != 0) {
+    say("max_input_bytes",
+        "a body over " + std::to_string(guards.max_input_bytes) + " bytes is refused");
+  }
+  if (guards.service_tiers)
+    say("service_tiers", "other than " + list(*guards.service_tiers) + " is refused");
+  if (guards.hosted_tools) {
+    say("hosted_tools", "allowed: " + list(*guards.hosted_tools) + "; any other is refused");
+  }
+  if (guards.reasoning_effort_max) {
+    say("reasoning_effort_max",
+        "a higher effort becomes " + std::string(to_string(*guards.reasoning_effort_max)));
+  }
+  if (rule.max_output_tokens != 0) {
+    say("max_output_tokens", std::to_string(rule.max_output_tokens) +
+                                 " is written where a request asks for more or names none");
+  }
+  if (guards.store == Store::off) say("store", "the provider is told to keep no answer");
+  if (guards.turn_metadata != TurnMetadata::forward) {
+    say("turn_metadata", guards.turn_metadata == TurnMetadata::strip
+                             ? "paths, remotes and commits are not forwarded"
+                             : "paths, remotes and commits are forwarded as hashes");
+  }
+  if (rule.websocket) say("websocket", "clients may use WebSocket");
 }
 
 }  // namespace
@@ -49,9 +88,12 @@ Policy::Explanation Policy::explain(std::string_view user, std::string_view mode
     steps.push_back(explain_rule(rule, applies(rule, subject), model));
   }
   if (!model.empty()) {
-    const ModelPrice* price = parts_.prices.find(model);
+    const Rule* rule = find_rule(subject, model, NamedBy::client);
+    const std::string served(rule == nullptr ? model : served_name(rule->guards, model));
+    if (rule != nullptr) explain_guards(*rule, steps);
+    const ModelPrice* price = parts_.prices.find(served);
     steps.push_back({"price", price != nullptr,
-                     price == nullptr ? "no entry for " + visible(model) + " in the price file"
+                     price == nullptr ? "no entry for " + visible(served) + " in the price file"
                                       : "entry " + price->model + " of " + price->date});
   }
   if (!has_peer) {

@@ -20,6 +20,8 @@ constexpr uint64_t kFramingTokens = 512;
 // The most that a picture is cut into by the models that look closest (10,000 patches), and half as
 // much again for models that weigh patches.
 constexpr uint64_t kImageTokensMax = 15'000;
+// The provider gives no more answers at once.
+constexpr uint64_t kChoicesMax = 128;
 
 // The value that `percent` of the samples do not exceed.
 template <typename T>
@@ -125,10 +127,13 @@ std::variant<Hold, Refusal> size_hold(const HoldAsk& ask, const std::string& con
                                                   : std::min(context, body_max);
   const uint64_t model_output_max =
       price.max_output_tokens != 0 ? price.max_output_tokens : context;
-  const uint64_t output_max = ask.max_output_tokens == 0 ? model_output_max
+  const uint64_t answer_max = ask.max_output_tokens == 0 ? model_output_max
                               : model_output_max == 0
                                   ? ask.max_output_tokens
                                   : std::min(ask.max_output_tokens, model_output_max);
+  const uint64_t choices = std::clamp<uint64_t>(ask.choices, 1, kChoicesMax);
+  constexpr uint64_t kMost = std::numeric_limits<uint64_t>::max();
+  const uint64_t output_max = answer_max > kMost / choices ? kMost : answer_max * choices;
   if (strict && input_max == 0) {
     return unbounded(price, "input", "The price file needs \"context_tokens\" of the model",
                      contact);

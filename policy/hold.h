@@ -70,6 +70,7 @@ struct HoldAsk {
   std::string_view tier{};
   uint64_t body_bytes = 0;
   uint64_t max_output_tokens = 0;  // of the request as it will be sent; 0: none
+  uint64_t choices = 1;            // answers to one chat, each up to that
   bool refers_elsewhere = false;   // the body's size bounds nothing
   uint64_t inline_images = 0;      // each may be more tokens than it has bytes
   NanoUsd tool_calls_cost;         // strict: of all calls that the request allows

@@ -64,6 +64,8 @@ void parse_parts(TomlReader& root, Draft& draft);
 // [[intercept]]; after [gateway], which it must fit.
 void parse_intercepts(TomlReader& root, Draft& draft, Problems& problems);
 void parse_rule(TomlReader& reader, Draft& draft, std::set<std::string>& names);
+// What one [[policy]] says about the inside of requests; after its models.
+void parse_guards(TomlReader& reader, Rule& rule);
 // The [[policy.limit]] tables of one [[policy]].
 void parse_policy_limits(TomlReader& policy, Draft& draft, Rule& rule);
 // What one table cannot see: references and the same address twice. Fills in Peer::groups.

@@ -66,6 +66,7 @@ void parse_provider(TomlReader& reader, Config& config, std::set<std::string>& n
     }
   }
   read_keys(reader, provider);
+  provider.websocket = reader.flag("websocket").value_or(false);
   reader.finish();
   config.providers.push_back(std::move(provider));
 }

@@ -37,6 +37,8 @@ void parse_rule(TomlReader& reader, Draft& draft, std::set<std::string>& names) 
   parse_choice(reader, "on_client_abort",
                {{"cancel", OnClientAbort::cancel}, {"drain", OnClientAbort::drain}},
                rule.on_client_abort);
+  rule.websocket = reader.flag("websocket").value_or(false);
+  parse_guards(reader, rule);
   parse_policy_limits(reader, draft, rule);
   reader.finish();
   draft.config.rules.push_back(std::move(rule));

@@ -84,23 +84,56 @@ const Peer* Policy::peer_by_address(const IpAddress& address) const {
 }
 
 Verdict Policy::decide(const Peer& peer, const Ask& ask) const {
+  auto routed = route(peer, ask.model, ask.named_by);
+  if (auto* refusal = std::get_if<Refusal>(&routed)) return std::move(*refusal);
+  return allow(std::get<Route>(routed), ask.service_tier);
+}
+
+std::variant<Route, Refusal> Policy::route(const Peer& peer, std::string_view model,
+                                           NamedBy named_by) const {
   if (peer.revoked) return revoked_refusal(peer, parts_.contact);
-  if (const Rule* rule = find_rule(peer, ask.model)) return price_and_allow(*rule, ask);
+  if (const Rule* rule = find_rule(peer, model, named_by)) {
+    const bool by_client = named_by == NamedBy::client;
+    return Route{rule, std::string(by_client ? served_name(rule->guards, model) : model)};
+  }
   const bool any_policy =
       std::any_of(parts_.rules.begin(), parts_.rules.end(),
                   [&](const Rule& candidate) { return applies(candidate, peer); });
   if (!any_policy) return deny_user(peer.user);
-  return deny_model(peer, ask.model);
+  return deny_model(peer, model);
 }
 
 std::vector<std::string> Policy::models_for(const Peer& peer) const {
   std::vector<std::string> names;
   if (peer.revoked) return names;
-  for (const ModelPrice& price : parts_.prices.models()) {
-    if (find_rule(peer, price.model) != nullptr) names.push_back(price.model);
+  for (const ModelPrice& price : parts_.prices.models())
+    names.push_back(price.model);
+  for (const Rule& rule : parts_.rules) {
+    for (const auto& [asked, served] : rule.guards.alias)
+      names.push_back(asked);
+    if (!rule.guards.force_model.empty()) names.push_back(rule.guards.force_model);
   }
   std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  names.erase(std::remove_if(names.begin(), names.end(),
+                             [&](const std::string& name) { return !lists(peer, name); }),
+              names.end());
   return names;
+}
+
+// Where every name is served as one model, only that one is worth telling.
+bool Policy::lists(const Peer& peer, std::string_view name) const {
+  const Rule* rule = find_rule(peer, name, NamedBy::client);
+  if (rule == nullptr) return false;
+  const std::string& forced = rule->guards.force_model;
+  return (forced.empty() || forced == name) &&
+         parts_.prices.find(served_name(rule->guards, name)) != nullptr;
+}
+
+bool Policy::websocket_for(const Peer& peer) const {
+  return !peer.revoked &&
+         std::any_of(parts_.rules.begin(), parts_.rules.end(),
+                     [&](const Rule& rule) { return rule.websocket && applies(rule, peer); });
 }
 
 std::vector<Binding> Policy::bindings(const Peer& peer, std::string_view model) const {
@@ -128,24 +161,28 @@ bool Policy::applies(const Rule& rule, const Peer& peer) const {
   });
 }
 
-const Rule* Policy::find_rule(const Peer& peer, std::string_view model) const {
+const Rule* Policy::find_rule(const Peer& peer, std::string_view model, NamedBy named_by) const {
   for (const Rule& rule : parts_.rules) {
-    if (applies(rule, peer) && matches_any(rule.models, model)) return &rule;
+    const bool may_be_asked = named_by == NamedBy::client && renames(rule.guards, model);
+    if (applies(rule, peer) && (may_be_asked || matches_any(rule.models, model))) return &rule;
   }
   return nullptr;
 }
 
-Verdict Policy::price_and_allow(const Rule& rule, const Ask& ask) const {
-  const ModelPrice* price = parts_.prices.find(ask.model);
+Verdict Policy::allow(const Route& route, std::string_view service_tier) const {
+  const Rule& rule = *route.rule;
+  const Gatekeeper gates{rule.guards, rule.name, parts_.contact};
+  if (auto refusal = gates.tier(service_tier)) return *std::move(refusal);
+  const ModelPrice* price = parts_.prices.find(route.served_model);
   if (price == nullptr) {
     return Refusal{RefusalCode::price_unknown,
-                   "Model " + visible(ask.model) + " is allowed by policy " + rule.name +
+                   "Model " + visible(route.served_model) + " is allowed by policy " + rule.name +
                        " but has no price, so it cannot be metered. The price file needs an entry "
                        "\"model\": \"" +
-                       visible(ask.model) + "\"; " + parts_.contact + ".",
+                       visible(route.served_model) + "\"; " + parts_.contact + ".",
                    "model"};
   }
-  const std::string_view tier = effective_tier(ask.service_tier);
+  const std::string_view tier = effective_tier(service_tier);
   if (price->tiers.find(tier) == price->tiers.end()) {
     return Refusal{RefusalCode::price_unknown,
                    "Service tier " + visible(tier) + " of model " + price->model +
@@ -154,7 +191,7 @@ Verdict Policy::price_and_allow(const Rule& rule, const Ask& ask) const {
                        parts_.contact + ".",
                    "service_tier"};
   }
-  return Allowed{&rule, find_provider(rule.provider), price, std::string(ask.model)};
+  return Allowed{&rule, find_provider(rule.provider), price, route.served_model};
 }
 
 Refusal Policy::deny_user(std::string_view user) const {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "policy/decision.h"
+#include "policy/guards.h"
 #include "policy/limit.h"
 #include "policy/price.h"
 #include "userspace/base/ids.h"
@@ -33,6 +34,7 @@ struct Provider {
   std::string ca_file;      // empty: the system's trust store
   std::optional<Endpoint> connect_to;  // dial this instead of resolving host (split DNS, labs)
   std::vector<KeySource> keys;
+  bool websocket = false;  // false: a client's WebSocket is carried on as HTTP and event streams
 };
 
 struct Group {
@@ -61,19 +63,32 @@ struct Rule {  // one [[policy]]
   // Written into requests that ask for more or name none; 0: no cap.
   uint64_t max_output_tokens = 0;
   OnClientAbort on_client_abort = OnClientAbort::cancel;
+  Guards guards{};
+  bool websocket = false;  // clients may upgrade
 };
+
+// Who named a model. Aliases and force_model are for clients' names: what a limit steps down to, or
+// what already runs, is the gateway's own choice, and it must be in a policy's `models`.
+enum class NamedBy : uint8_t { client, gateway };
 
 // What a request asks for, taken from its body by the codec.
 struct Ask {
   std::string_view model;
   std::string_view service_tier;  // empty: "default"
+  NamedBy named_by = NamedBy::client;
+};
+
+// Which policy a request falls under, and what will serve it.
+struct Route {
+  const Rule* rule;
+  std::string served_model;
 };
 
 struct Allowed {
   const Rule* rule;
   const Provider* provider;
-  const ModelPrice* price;
-  std::string served_model;  // equals the asked one until aliases arrive
+  const ModelPrice* price;   // of the served model
+  std::string served_model;  // the asked one, or what an alias or force_model puts in its place
 };
 
 using Verdict = std::variant<Allowed, Refusal>;
@@ -110,13 +125,23 @@ class Policy {
   // tunnels share names nobody here: only the kernel knows which interface it came in by.
   const Peer* peer_by_address(const IpAddress& address) const;
 
-  // Default deny, and nothing at all for a revoked peer. First matching rule in file order wins;
-  // the refusal names what is allowed.
+  // Default deny, and nothing at all for a revoked peer. The first rule in file order wins that is
+  // for one of the peer's groups and lets the model be asked for: by its models, an alias or
+  // force_model. The refusal names what is allowed.
+  std::variant<Route, Refusal> route(const Peer& peer, std::string_view model,
+                                     NamedBy named_by = NamedBy::client) const;
+  // The gates behind that: the tier, and the prices of model and tier.
+  Verdict allow(const Route& route, std::string_view service_tier) const;
+  // Both.
   Verdict decide(const Peer& peer, const Ask& ask) const;
-  // Every limit of every policy whose groups and models the request matches, also of policies
+  // Every limit of every policy whose groups and models the served model matches, also of policies
   // behind the one that allowed it: a user of two groups is bound by both.
   std::vector<Binding> bindings(const Peer& peer, std::string_view model) const;
-  // Priced models that this peer may use, sorted: for GET /v1/models and for sentences.
+  // Whether a WebSocket may begin: some policy of the peer's allows it. Which one a request falls
+  // under is known only with its model.
+  bool websocket_for(const Peer& peer) const;
+  // Names that this peer may ask for and that have a price, aliases too, sorted: for GET /v1/models
+  // and for sentences.
   std::vector<std::string> models_for(const Peer& peer) const;
 
   struct Explanation {  // `tollgate explain`: one step per rule and per gate, in order
@@ -142,8 +167,8 @@ class Policy {
 
  private:
   bool applies(const Rule& rule, const Peer& peer) const;
-  const Rule* find_rule(const Peer& peer, std::string_view model) const;
-  Verdict price_and_allow(const Rule& rule, const Ask& ask) const;
+  const Rule* find_rule(const Peer& peer, std::string_view model, NamedBy named_by) const;
+  bool lists(const Peer& peer, std::string_view name) const;
   Refusal deny_model(const Peer& peer, std::string_view model) const;
   Refusal deny_user(std::string_view user) const;
   const Provider* find_provider(std::string_view name) const;

@@ -119,6 +119,7 @@ void parse_gateway(TomlReader& reader, Problems& problems, GatewayConfig& gatewa
   read_path(reader, "state_dir", gateway.state_dir);
   read_path(reader, "run_dir", gateway.run_dir);
   read_path(reader, "price_file", gateway.price_file);
+  read_path(reader, "model_catalog", gateway.model_catalog);
   read_path(reader, "bpffs", gateway.bpffs);
   gateway.user = reader.text("user").value_or(gateway.user);
   gateway.workers = static_cast<uint32_t>(reader.number("workers", 0, 256).value_or(0));
@@ -149,6 +150,7 @@ void parse_limits(TomlReader& reader, Limits& limits) {
       {"upstream_idle_pool_ms", &limits.upstream_idle_pool_ms},
       {"drain_ms", &limits.drain_ms},
       {"keepalive_ms", &limits.keepalive_ms},
+      {"websocket_ms", &limits.websocket_ms},
       {"abort_drain_ms", &limits.abort_drain_ms},
   };
   for (const auto& [key, into] : times)

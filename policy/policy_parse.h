@@ -30,6 +30,7 @@ struct Limits {  // [limits]: what bounds memory and time; see deploy/tollgate.e
   uint32_t upgrade_drain_ms = 600'000;  // the same for the process that an upgrade replaces
   // An event goes to the client after so much silence of the provider.
   uint32_t keepalive_ms = 45'000;
+  uint32_t websocket_ms = 3'600'000;  // how old a client's WebSocket gets
   // How long an aborted request may still bring its usage with on_client_abort = "cancel".
   uint32_t abort_drain_ms = 2000;
 };
@@ -48,6 +49,7 @@ struct GatewayConfig {  // [gateway]
   std::string state_dir = "/var/lib/tollgate";
   std::string run_dir = "/run/tollgate";
   std::string price_file = "/usr/share/tollgate/prices.json";
+  std::string model_catalog;      // what Codex is shown of models; "": nothing of its own
   std::string user = "tollgate";  // what root becomes; "" keeps the user
   std::string bpffs = "/sys/fs/bpf";
   std::string steering = "bpf";  // "bpf" | "userspace"

@@ -70,9 +70,12 @@ const ToolPrice* PriceTable::find_tool(std::string_view tool) const {
 bool bills_by_call(std::string_view tool) {
   constexpr std::string_view kBilled[] = {"web_search", "web_search_preview", "file_search",
                                           "code_interpreter", "image_generation"};
+  return std::find(std::begin(kBilled), std::end(kBilled), undated_tool(tool)) != std::end(kBilled);
+}
+
+std::string_view undated_tool(std::string_view tool) {
   const std::string_view rest = undated(tool, kToolDate);
-  return std::find(std::begin(kBilled), std::end(kBilled), rest.empty() ? tool : rest) !=
-         std::end(kBilled);
+  return rest.empty() ? tool : rest;
 }
 
 std::string_view effective_tier(std::string_view tier) {

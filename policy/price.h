@@ -95,6 +95,9 @@ std::optional<NanoUsd> cost_of(const ModelPrice& price, std::string_view tier,
 // Other names pass: what nobody has heard of has no price either.
 bool bills_by_call(std::string_view tool);
 
+// The name less a date: "web_search_2025_08_26" → "web_search"; one without a date as it is.
+std::string_view undated_tool(std::string_view tool);
+
 // Nothing when the product leaves the range of NanoUsd.
 std::optional<NanoUsd> cost_of_calls(const ToolPrice& price, uint64_t calls);
 

@@ -194,6 +194,29 @@ std::vector<Located> TomlReader::texts(std::string_view key, std::string_view ex
   return values;
 }
 
+std::vector<TomlReader::Pair> TomlReader::pairs(std::string_view key, std::string_view example) {
+  std::vector<Pair> values;
+  const toml::node* node = take(key);
+  if (node == nullptr) return values;
+  const std::string remedy = "write " + std::string(key) + " = " + std::string(example);
+  const auto* table = node->as_table();
+  if (table == nullptr) {
+    wrong_type(key, *node, "a table of texts", remedy);
+    return values;
+  }
+  for (auto&& [name, member] : *table) {
+    const std::string member_key = path_of(key) + "." + std::string(name.str());
+    const auto line = static_cast<uint32_t>(member.source().begin.line);
+    if (const auto* value = member.as_string()) {
+      values.push_back({std::string(name.str()), {value->get(), line, member_key}});
+    } else {
+      problems_->push_back(
+          {line, member_key, std::string("is ") + type_name(member) + ", not a text", remedy});
+    }
+  }
+  return values;
+}
+
 std::optional<TomlReader> TomlReader::table(std::string_view key) {
   const toml::node* node = take(key);
   if (node == nullptr) return std::nullopt;

@@ -54,6 +54,12 @@ class TomlReader {
   std::vector<uint64_t> numbers(std::string_view key, uint64_t min, uint64_t max,
                                 std::string_view example);
   std::vector<Located> texts(std::string_view key, std::string_view example);
+  // The members of a table whose names are the file's own, in the order of their names.
+  struct Pair {
+    std::string name;
+    Located value;
+  };
+  std::vector<Pair> pairs(std::string_view key, std::string_view example);
   std::optional<TomlReader> table(std::string_view key);
   std::vector<TomlReader> tables(std::string_view key, std::string_view example);
   // Last: reports the keys that were never asked for, each with the nearest known one.

@@ -1,5 +1,6 @@
 // The scanner's output is its input, in order, and its findings do not depend on the splits;
-// between events nothing is held. The first byte of the input chooses the size of the pieces.
+// between events nothing is held. The splitter finds the same events at every split.
+// The first byte of the input chooses the size of the pieces.
 #include "userspace/codec/sse.h"
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include <string>
 
 #include "userspace/base/result.h"
+#include "userspace/codec/event_splitter.h"
 
 namespace {
 
@@ -40,6 +42,20 @@ Seen run(std::span<const std::byte> bytes, size_t piece) {
   return seen;
 }
 
+std::vector<std::string> events_of(std::span<const std::byte> bytes, size_t piece, size_t max) {
+  tollgate::codec::EventSplitter splitter(max);
+  std::vector<std::string> events;
+  while (!bytes.empty()) {
+    auto in = bytes.first(std::min(piece, bytes.size()));
+    bytes = bytes.subspan(in.size());
+    while (const auto data = splitter.next(in))
+      events.emplace_back(*data);
+    TG_ASSERT(in.empty());
+  }
+  if (splitter.overflowed()) events.emplace_back("overflowed");
+  return events;
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -51,5 +67,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   TG_ASSERT(std::equal(bytes.begin(), bytes.end(), std::as_bytes(std::span(whole.all)).begin()));
   TG_ASSERT(whole.terminal == split.terminal && whole.events == split.events);
   TG_ASSERT(whole.delta_bytes == split.delta_bytes);
+  const auto events = events_of(bytes, size, size);
+  TG_ASSERT(events == events_of(bytes, size_t{data[0]} % 64 + 1, size));
+  TG_ASSERT(whole.terminal || events.size() == whole.events);
+  TG_ASSERT(events_of(bytes, size, 16) == events_of(bytes, size_t{data[0]} % 64 + 1, 16));
   return 0;
 }

@@ -2,18 +2,8 @@
 
 import json
 
+from tollgate_lab.codex import NO_SANDBOX, failures_of, items_of
 from tollgate_lab.config import CONTACT, CONTRACTOR_MODEL, DENIED_MODEL
-
-NO_SANDBOX = "--dangerously-bypass-approvals-and-sandbox"  # the lab is the sandbox
-
-
-def events_of(done):
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-
-
-def items_of(done, kind):
-    return [event["item"] for event in events_of(done)
-            if event["type"] == "item.completed" and event["item"]["type"] == kind]
 
 
 def test_text_turn_completes_and_is_recorded_with_the_providers_numbers(codex):
@@ -48,7 +38,7 @@ def test_denied_model_is_one_request_and_one_sentence(codex):
     at_provider = len(codex.mock_seen())
     done = codex.codex_exec("bob", "hi", "--model", DENIED_MODEL)
     assert done.returncode != 0
-    failed = [e["error"]["message"] for e in events_of(done) if e["type"] == "turn.failed"]
+    failed = failures_of(done)
     assert len(failed) == 1
     assert DENIED_MODEL in failed[0] and CONTRACTOR_MODEL in failed[0] and CONTACT in failed[0]
     assert "unexpected status" not in failed[0] and "{" not in failed[0]
@@ -59,7 +49,7 @@ def test_denied_model_is_one_request_and_one_sentence(codex):
 
 def test_unknown_peer_reads_why(codex):
     done = codex.codex_exec("mallory", "hi")
-    failed = [e["error"]["message"] for e in events_of(done) if e["type"] == "turn.failed"]
+    failed = failures_of(done)
     assert len(failed) == 1 and "10.99.0.66" in failed[0] and CONTACT in failed[0]
 
 

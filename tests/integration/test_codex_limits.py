@@ -1,12 +1,13 @@
 """What a developer reads in the real client when a limit is near, reached, or leads elsewhere."""
 
-import json
 import re
 import threading
 
 import pytest
 
 from tollgate_lab.client import Connection, body_of, post, request_bytes
+from tollgate_lab.codex import failures_of
+from tollgate_lab.codex_client import SETTLED
 from tollgate_lab.config import CONTACT, USERS, default_policies
 from tollgate_lab.lab import Unavailable
 from tollgate_lab.tui import Tui
@@ -16,9 +17,6 @@ TOKENS = 10_000_000
 LAB_OPTIONS = {"policies": default_policies(
     limits=[{"per": "user", "tokens": TOKENS, "window": "24h"}])}
 READY = "To get started"
-# As someone has it who has said no to other models.
-SETTLED = ("--model", "gpt-5.5", "-c", 'notice.model_migrations={"gpt-5.5"="gpt-6-sol"}',
-           "-c", "notice.hide_rate_limit_model_nudge=true")
 
 
 def use(lab, percent):
@@ -28,11 +26,6 @@ def use(lab, percent):
     usage = {"input_tokens": tokens - 50, "output_tokens": 50}
     assert post(lab, body_of(mock={"usage": usage})).status == 200
     assert lab.the_limit(ALICE, unit="tokens")["used"] == tokens
-
-
-def failures(done):
-    events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    return [event["error"]["message"] for event in events if event["type"] == "turn.failed"]
 
 
 @pytest.fixture
@@ -66,7 +59,7 @@ def test_used_up_limit_is_one_request_and_one_sentence(codex):
     at_provider = len(codex.mock_seen(method="POST"))
     done = codex.codex_exec("alice", "hi")
     assert done.returncode != 0
-    (said,) = failures(done)
+    (said,) = failures_of(done)
     assert re.fullmatch(r"You.ve hit your usage limit\. .*" + "You have used .*"
                         + re.escape(CONTACT) + r", or try again at .+\d\d.*\.", said), said
     assert "10,000,000" in said

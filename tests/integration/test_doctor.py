@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from tollgate_lab import net
+from tollgate_lab.catalog import catalog_entry, catalog_text
 
 STATES = ("ok", "degraded", "broken")
 
@@ -143,3 +144,22 @@ def test_without_root_it_says_what_it_cannot_see(lab):
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
     assert "cannot be tried without root" in done.stdout, done.stdout + done.stderr
     assert "run this as root" in done.stdout
+
+
+def test_model_catalogue(lab, tmp_path):
+    """What it lacks is told; broken is only what cannot be read."""
+    path = tmp_path / "models.json"
+
+    def found():
+        return next(f for f in findings(lab) if f["what"] == "model catalogue")
+
+    lab.gateway_settings["model_catalog"] = str(path)
+    try:
+        lab.write_config()
+        assert found()["state"] == "broken"
+        path.write_text(catalog_text([catalog_entry("gpt-5.5", 1)]))
+        assert found()["state"] == "ok" and ", without gpt-5.4" in found()["says"]
+        path.write_text(catalog_text([catalog_entry("gpt-5,5", 1)]))
+        assert found()["state"] == "degraded"
+    finally:
+        del lab.gateway_settings["model_catalog"]

@@ -54,9 +54,9 @@ def test_grant_in_dollars_moves_the_cap(own):
 
 def test_grant_ends(own, eventually):
     use_up(own)
-    own.ctl("grant", ALICE, "--requests", "1000", "--for", "2s")
+    own.ctl("grant", ALICE, "--requests", "1000", "--for", "5s")
     assert post(own, body_of()).status == 200
-    eventually(lambda: post(own, body_of()).status, lambda status: status == 429, seconds=10)
+    eventually(lambda: post(own, body_of()).status, lambda status: status == 429, seconds=30)
 
 
 def test_reset_begins_anew_for_one_subject(lab):

@@ -1,14 +1,12 @@
 #include "userspace/base/ids.h"
 
-#include <sys/random.h>
-
-#include "userspace/base/result.h"
+#include "userspace/base/random.h"
 
 namespace tollgate {
 
 RequestId make_request_id(int64_t wall_unix_ms) {
   uint64_t random[2] = {};
-  TG_ASSERT(::getrandom(random, sizeof random, 0) == ssize_t{sizeof random});
+  fill_random(std::as_writable_bytes(std::span(random)));
   return {(static_cast<uint64_t>(wall_unix_ms) << 16) | (random[0] & 0xffff), random[1]};
 }
 

@@ -16,4 +16,8 @@ std::string base64(std::span<const uint8_t> bytes);
 // Whether it is what base64() makes of so many bytes: padded, and no other text for the same bytes.
 bool is_base64(std::string_view text, size_t bytes);
 
+inline std::string_view as_text(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
 }  // namespace tollgate

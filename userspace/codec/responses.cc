@@ -4,6 +4,7 @@
 #include <array>
 
 #include "userspace/codec/json.h"
+#include "userspace/codec/response_facts.h"
 
 namespace tollgate::codec {
 namespace {
@@ -54,27 +55,49 @@ bool details_at(const dom::object& usage, std::string_view key, dom::object& det
   return !found || value.get(details) == simdjson::SUCCESS;
 }
 
-bool read_usage(const dom::object& from, Usage& usage) {
+struct UsageNames {
+  std::string_view input;
+  std::string_view output;
+  std::string_view input_details;
+  std::string_view output_details;
+};
+constexpr UsageNames kInputOutput = {"input_tokens", "output_tokens", "input_tokens_details",
+                                     "output_tokens_details"};
+constexpr UsageNames kPromptCompletion = {"prompt_tokens", "completion_tokens",
+                                          "prompt_tokens_details", "completion_tokens_details"};
+
+bool read_usage(const dom::object& from, Api api, Usage& usage) {
+  using enum Presence;
+  const bool is_older = api == Api::chat_completions || api == Api::embeddings;
+  const UsageNames& names = is_older ? kPromptCompletion : kInputOutput;
   dom::object input_details;
   dom::object output_details;
   bool has_input_details = false;
   bool has_output_details = false;
-  if (!count_at(from, "input_tokens", Presence::required, usage.input_tokens) ||
-      !count_at(from, "output_tokens", Presence::required, usage.output_tokens) ||
-      !count_at(from, "total_tokens", Presence::required, usage.total_tokens) ||
-      !details_at(from, "input_tokens_details", input_details, has_input_details) ||
-      !details_at(from, "output_tokens_details", output_details, has_output_details)) {
+  if (!count_at(from, names.input, required, usage.input_tokens) ||
+      !count_at(from, names.output, api == Api::embeddings ? optional : required,
+                usage.output_tokens) ||
+      !count_at(from, "total_tokens", is_older ? optional : required, usage.total_tokens) ||
+      !details_at(from, names.input_details, input_details, has_input_details) ||
+      !details_at(from, names.output_details, output_details, has_output_details)) {
     return false;
   }
   if (has_input_details &&
-      (!count_at(input_details, "cached_tokens", Presence::required, usage.cached_tokens) ||
-       !count_at(input_details, "cache_write_tokens", Presence::optional,
-                 usage.cache_write_tokens))) {
+      (!count_at(input_details, "cached_tokens", api == Api::responses ? required : optional,
+                 usage.cached_tokens) ||
+       !count_at(input_details, "cache_write_tokens", optional, usage.cache_write_tokens))) {
     return false;
   }
   if (has_output_details &&
-      !count_at(output_details, "reasoning_tokens", Presence::optional, usage.reasoning_tokens)) {
+      !count_at(output_details, "reasoning_tokens", optional, usage.reasoning_tokens)) {
     return false;
+  }
+  const uint64_t sum = usage.input_tokens + usage.output_tokens;
+  if (is_older && usage.total_tokens == 0) usage.total_tokens = sum;
+  // Some providers of chats count reasoning beside the output; only the total tells.
+  if (api == Api::chat_completions && usage.reasoning_tokens != 0 &&
+      usage.total_tokens == sum + usage.reasoning_tokens) {
+    usage.output_tokens += usage.reasoning_tokens;
   }
   // A part larger than its whole would price as a negative remainder.
   return usage.cached_tokens + usage.cache_write_tokens <= usage.input_tokens &&
@@ -112,18 +135,20 @@ std::vector<ToolCalls> read_calls(const dom::object& response) {
   return calls;
 }
 
-ResponseFacts read_facts(const dom::object& response, ResponseEnd end) {
+}  // namespace
+
+ResponseFacts read_facts(const dom::object& response, ResponseEnd end, Api api) {
   ResponseFacts facts;
   facts.end = end;
   facts.response_id = string_at(response, "id");
   facts.model = string_at(response, "model");
   facts.service_tier = string_at(response, "service_tier");
-  facts.tool_calls = read_calls(response);
+  if (api == Api::responses) facts.tool_calls = read_calls(response);
   dom::element value;
   if (response.at_key("usage").get(value) != simdjson::SUCCESS || value.is_null()) return facts;
   dom::object from;
   Usage usage;
-  if (value.get(from) == simdjson::SUCCESS && read_usage(from, usage)) {
+  if (value.get(from) == simdjson::SUCCESS && read_usage(from, api, usage)) {
     facts.usage = usage;
   } else {
     facts.usage_malformed = true;
@@ -131,31 +156,25 @@ ResponseFacts read_facts(const dom::object& response, ResponseEnd end) {
   return facts;
 }
 
-// Answers are read once per request, so their parser is made for the call and kept by nobody.
-struct Answer {
-  dom::parser parser;
-  dom::object root;
-  bool valid = false;
+ParsedAnswer::ParsedAnswer(std::string_view json) {
+  dom::element element;
+  // The copy gives the padding that the parser reads over.
+  valid = parser.allocate(json.size(), kJsonDepthMax) == simdjson::SUCCESS &&
+          parser.parse(json.data(), json.size(), true).get(element) == simdjson::SUCCESS &&
+          element.get(root) == simdjson::SUCCESS;
+}
 
-  explicit Answer(std::string_view json) {
-    dom::element element;
-    // The copy gives the padding that the parser reads over.
-    valid = parser.allocate(json.size(), kJsonDepthMax) == simdjson::SUCCESS &&
-            parser.parse(json.data(), json.size(), true).get(element) == simdjson::SUCCESS &&
-            element.get(root) == simdjson::SUCCESS;
-  }
-};
-
-}  // namespace
-
-std::optional<ResponseFacts> read_response_object(std::string_view json) {
-  const Answer answer(json);
+std::optional<ResponseFacts> read_response_object(std::string_view json, Api api) {
+  const ParsedAnswer answer(json);
   if (!answer.valid) return std::nullopt;
-  return read_facts(answer.root, end_of_status(string_at(answer.root, "status")));
+  const bool has_status = api == Api::responses;
+  const auto end =
+      has_status ? end_of_status(string_at(answer.root, "status")) : ResponseEnd::completed;
+  return read_facts(answer.root, end, api);
 }
 
 std::optional<ResponseFacts> read_terminal_event(std::string_view json) {
-  const Answer answer(json);
+  const ParsedAnswer answer(json);
   if (!answer.valid) return std::nullopt;
   std::optional<ResponseEnd> end;
   for (const auto [key, value] : answer.root) {
@@ -167,7 +186,7 @@ std::optional<ResponseFacts> read_terminal_event(std::string_view json) {
   if (!end || answer.root.at_key("response").get(response) != simdjson::SUCCESS) {
     return std::nullopt;
   }
-  return read_facts(response, *end);
+  return read_facts(response, *end, Api::responses);
 }
 
 }  // namespace tollgate::codec

@@ -10,9 +10,14 @@
 #include <string_view>
 #include <vector>
 
+#include "userspace/codec/api.h"
+
 namespace tollgate::codec {
 
-struct RequestFacts {  // from the top level of the body of POST /v1/responses
+// As many answers as the provider gives to one chat at most (`n`).
+inline constexpr size_t kChoicesMax = 128;
+
+struct RequestFacts {  // from the top level of a request's body
   std::string model;
   bool stream = false;
   bool background = false;
@@ -24,12 +29,24 @@ struct RequestFacts {  // from the top level of the body of POST /v1/responses
   // shell, apply_patch, namespace, tool_search, computer and the like are; "shell" in a container
   // of the provider's is not).
   std::vector<std::string> hosted_tools;
-  // The provider reads more than this body: previous_response_id, conversation, prompt, or anywhere
-  // in `input` an item_reference, a file_id, a file_url, a file_data (which may be packed) or an
-  // image_url that is no data: URL. The body's size then bounds no token count.
+  // The provider reads more than this body: conversation, prompt, or anywhere in `input` an
+  // item_reference, a file_id, a file_url, a file_data (which may be packed) or an image_url that
+  // is no data: URL. The body's size then bounds no token count.
   bool refers_elsewhere = false;
   // Pictures as data: URLs: a small file may be a large picture, so its bytes bound no tokens.
   uint64_t inline_images = 0;
+  std::string reasoning_effort;  // reasoning.effort, of a chat reasoning_effort; or empty
+  std::optional<bool> store;     // absent: the provider's default, which is true
+  // What this request continues. Not counted in refers_elsewhere: the caller may know how much it
+  // is.
+  std::string previous_response_id;
+  // Of a WebSocket message: its "type", and false when nothing is to be generated ("prewarm").
+  std::string type;
+  bool generate = true;
+  // Of a chat: how many answers (`n`, also of images), and whether its stream is to end with the
+  // usage.
+  uint64_t choices = 1;
+  bool wants_stream_usage = false;
 };
 
 enum class BodyFault : uint8_t { none, malformed, duplicate_key, model_missing };
@@ -37,7 +54,7 @@ enum class BodyFault : uint8_t { none, malformed, duplicate_key, model_missing }
 struct InspectResult {
   BodyFault fault = BodyFault::none;
   std::string detail;  // "key \"model\" appears twice", "no string \"model\""
-  RequestFacts facts;
+  RequestFacts facts;  // without a fault, and with model_missing
 };
 
 // Bytes that must be readable (not necessarily set) after the text given to an inspector.
@@ -52,7 +69,7 @@ class BodyInspector {
   ~BodyInspector();
   BodyInspector(const BodyInspector&) = delete;
   // `json` must be followed by kJsonPaddingBytes readable bytes.
-  InspectResult inspect(std::span<const std::byte> json);
+  InspectResult inspect(std::span<const std::byte> json, Api api = Api::responses);
   // Gives scratch memory back after a large body.
   void trim();
 
@@ -88,8 +105,9 @@ struct ResponseFacts {  // of a response object: the terminal event's or a whole
   std::vector<ToolCalls> tool_calls;  // what the client runs is not counted
 };
 
-// A non-streaming answer: the response object itself. Nothing when it is not a JSON object.
-std::optional<ResponseFacts> read_response_object(std::string_view json);
+// A non-streaming answer: the response object itself. Nothing when it is not a JSON object. Of the
+// other interfaces, prompt_tokens and completion_tokens are input and output.
+std::optional<ResponseFacts> read_response_object(std::string_view json, Api api = Api::responses);
 // The `data` of a terminal event: {"type":"response.completed","response":{…}}. Nothing when it is
 // another type or malformed.
 std::optional<ResponseFacts> read_terminal_event(std::string_view json);

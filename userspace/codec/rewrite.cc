@@ -3,114 +3,10 @@
 #include <algorithm>
 #include <utility>
 
-#include "userspace/codec/chars.h"
+#include "userspace/codec/json_walker.h"
 
 namespace tollgate::codec {
 namespace {
-
-constexpr std::string_view kWhiteSpace = " \t\n\r";
-constexpr std::string_view kScalarEnds = " \t\n\r,}";
-
-// Steps over the members of one object. It trusts that the JSON is valid as far as what it finds
-// goes, never as far as staying inside the text goes.
-class Walker {
- public:
-  explicit Walker(std::string_view json) : json_(json) {}
-
-  size_t at() const { return at_; }
-  void skip_space() { move_to(json_.find_first_not_of(kWhiteSpace, at_)); }
-  bool at_end() const { return at_ == json_.size(); }
-  bool sees(char c) const { return !at_end() && json_[at_] == c; }
-  bool take(char c) {
-    skip_space();
-    if (!sees(c)) return false;
-    ++at_;
-    return true;
-  }
-  // What stands between the quotes, as written.
-  std::optional<std::string_view> take_string() {
-    if (!take('"')) return std::nullopt;
-    const size_t start = at_;
-    for (;;) {
-      move_to(json_.find('"', at_));
-      if (at_end()) return std::nullopt;
-      size_t escapes = 0;
-      while (at_ - escapes > start && json_[at_ - escapes - 1] == '\\')
-        ++escapes;
-      ++at_;
-      if (escapes % 2 == 0) return json_.substr(start, at_ - 1 - start);
-    }
-  }
-  bool skip_value() {
-    if (sees('"')) return take_string().has_value();
-    if (sees('{') || sees('[')) return skip_nested();
-    const size_t start = at_;
-    move_to(json_.find_first_of(kScalarEnds, at_));
-    return at_ != start;
-  }
-
- private:
-  void move_to(size_t found) { at_ = std::min(found, json_.size()); }
-
-  bool skip_nested() {
-    size_t depth = 0;
-    while (!at_end()) {
-      switch (json_[at_]) {
-        case '"':
-          if (!take_string()) return false;
-          continue;
-        case '{':
-        case '[':
-          ++depth;
-          break;
-        case '}':
-        case ']':
-          --depth;
-          break;
-        default:
-          break;
-      }
-      ++at_;
-      if (depth == 0) return true;
-    }
-    return false;
-  }
-
-  std::string_view json_;
-  size_t at_ = 0;
-};
-
-// The character that an escape stands for as far as it is ASCII; takes it off the text.
-char take_escape(std::string_view& text) {
-  const char kind = text.size() < 2 ? '\0' : text[1];
-  if (kind != 'u' || text.size() < 6) {
-    text.remove_prefix(std::min<size_t>(text.size(), 2));
-    constexpr std::string_view kKinds = "\"\\/bfnrt";
-    constexpr std::string_view kMeanings = "\"\\/\b\f\n\r\t";
-    const size_t which = kKinds.find(kind);
-    return which == std::string_view::npos ? '\0' : kMeanings[which];
-  }
-  int code = 0;
-  for (size_t i = 2; i < 6; ++i)
-    code = code * 16 + hex_value(text[i]);
-  text.remove_prefix(6);
-  return code > 0 && code < 128 ? static_cast<char>(code) : '\0';
-}
-
-bool spells(std::string_view written, std::string_view key) {
-  if (written.find('\\') == std::string_view::npos) return written == key;
-  for (const char wanted : key) {
-    if (written.empty()) return false;
-    char c = written.front();
-    if (c == '\\') {
-      c = take_escape(written);
-    } else {
-      written.remove_prefix(1);
-    }
-    if (c != wanted) return false;
-  }
-  return written.empty();
-}
 
 // Copies the body piece by piece, putting new values in place of old ones.
 class Rewriter {
@@ -119,60 +15,147 @@ class Rewriter {
       : json_(json), changes_(changes), done_(changes.size()), walker_(json) {}
 
   std::optional<std::string> run() {
-    if (!walker_.take('{')) return std::nullopt;
-    const size_t start = walker_.at();
-    const bool empty = walker_.take('}');
-    if (!empty && !members()) return std::nullopt;
+    walker_.skip_space();
+    if (!object({})) return std::nullopt;
     walker_.skip_space();
     if (!walker_.at_end()) return std::nullopt;
     body_ += json_.substr(copied_);
-    return std::move(body_.insert(start, missing(empty)));
+    return std::move(body_);
   }
 
  private:
-  bool members() {
-    do {
+  struct Member {
+    size_t comma;  // where the one before it stands
+    size_t key;
+    size_t value;
+  };
+
+  // `parent`: "" of the whole, "reasoning." of the object there.
+  bool object(std::string_view parent) {
+    if (!walker_.take('{')) return false;
+    copy_to(walker_.at());
+    const size_t start = body_.size();
+    bool any_left = false;
+    if (!walker_.take('}') && !members(parent, any_left)) return false;
+    std::string text = missing(parent);
+    if (!text.empty() && any_left) text += ',';
+    copy_to(walker_.at());
+    body_.insert(start, text);
+    return true;
+  }
+
+  bool members(std::string_view parent, bool& any_left) {
+    Member member{walker_.at(), 0, 0};
+    for (;;) {
+      walker_.skip_space();
+      member.key = walker_.at();
       const auto key = walker_.take_string();
       if (!key || !walker_.take(':')) return false;
       walker_.skip_space();
-      const size_t start = walker_.at();
-      if (!walker_.skip_value()) return false;
-      replace(*key, start);
-    } while (walker_.take(','));
-    return walker_.take('}');
-  }
-
-  void replace(std::string_view key, size_t value_start) {
-    for (size_t i = 0; i < changes_.size(); ++i) {
-      if (done_[i] || !spells(key, changes_[i].key)) continue;
-      body_ += json_.substr(copied_, value_start - copied_);
-      body_ += changes_[i].value;
-      copied_ = walker_.at();
-      done_[i] = true;
-      return;
+      member.value = walker_.at();
+      bool stays = true;
+      if (!value(parent, *key, member, any_left, stays)) return false;
+      any_left |= stays;
+      walker_.skip_space();
+      member.comma = walker_.at();
+      if (!walker_.take(',')) return walker_.take('}');
+      if (!any_left) copied_ = walker_.at();  // what was first is gone, and so is its comma
     }
   }
 
-  std::string missing(bool empty) const {
+  bool value(std::string_view parent, std::string_view key, const Member& member, bool any_before,
+             bool& stays) {
+    if (const std::string inner = inner_of(parent, key); !inner.empty()) {
+      if (walker_.sees('{')) return object(inner);
+      if (!walker_.skip_value()) return false;
+      const std::string text = missing(inner);
+      if (!text.empty()) replace(member.value, '{' + text + '}');
+      return true;
+    }
+    if (!walker_.skip_value()) return false;
+    const FieldChange* change = take_change(parent, key);
+    if (change == nullptr) return true;
+    std::optional<std::string> text = change->value;
+    if (change->edit) {
+      text = change->edit(json_.substr(member.value, walker_.at() - member.value));
+    }
+    stays = text.has_value();
+    replace(stays ? member.value : any_before ? member.comma : member.key, text.value_or(""));
+    return true;
+  }
+
+  const FieldChange* take_change(std::string_view parent, std::string_view key) {
+    for (size_t i = 0; i < changes_.size(); ++i) {
+      const std::string_view name = name_below(parent, i);
+      if (done_[i] || name.empty() || !spells(key, name)) continue;
+      done_[i] = true;
+      return &changes_[i];
+    }
+    return nullptr;
+  }
+
+  // The object that a change below `key` is about, as a parent; empty when there is none.
+  std::string inner_of(std::string_view parent, std::string_view key) const {
+    if (!parent.empty()) return {};
+    for (size_t i = 0; i < changes_.size(); ++i) {
+      const size_t dot = changes_[i].key.find('.');
+      if (done_[i] || dot == std::string::npos) continue;
+      if (spells(key, changes_[i].key.substr(0, dot))) return changes_[i].key.substr(0, dot + 1);
+    }
+    return {};
+  }
+
+  // What a change is called within the object of `parent`; empty when it is not in there.
+  std::string_view name_below(std::string_view parent, size_t change) const {
+    std::string_view key = changes_[change].key;
+    if (!key.starts_with(parent)) return {};
+    key.remove_prefix(parent.size());
+    return key.find('.') == std::string_view::npos ? key : std::string_view();
+  }
+
+  std::string missing(std::string_view parent) {
     std::string text;
     for (size_t i = 0; i < changes_.size(); ++i) {
-      if (done_[i]) continue;
+      if (done_[i] || changes_[i].edit || !changes_[i].key.starts_with(parent)) continue;
+      std::string name = changes_[i].key.substr(parent.size());
+      std::string value = changes_[i].value;
+      if (const size_t dot = name.find('.'); dot != std::string::npos) {
+        value = '{' + missing(name.substr(0, dot + 1)) + '}';
+        name.resize(dot);
+      }
+      done_[i] = true;
       if (!text.empty()) text += ',';
-      text += '"' + changes_[i].key + "\":" + changes_[i].value;
+      text += '"' + name + "\":" + value;
     }
-    if (!text.empty() && !empty) text += ',';
     return text;
+  }
+
+  void copy_to(size_t end) {
+    if (end <= copied_) return;
+    body_ += json_.substr(copied_, end - copied_);
+    copied_ = end;
+  }
+
+  // The text from `start` to where the walker stands.
+  void replace(size_t start, std::string_view text) {
+    copy_to(start);
+    body_ += text;
+    copied_ = walker_.at();
   }
 
   std::string_view json_;
   std::span<const FieldChange> changes_;
   std::vector<bool> done_;
-  Walker walker_;
+  JsonWalker walker_;
   std::string body_;  // of json_, up to copied_
   size_t copied_ = 0;
 };
 
 }  // namespace
+
+FieldChange removal_of(std::string key) {
+  return {std::move(key), {}, [](std::string_view) { return std::optional<std::string>(); }};
+}
 
 std::optional<std::string> rewrite_fields(std::string_view json,
                                           std::span<const FieldChange> changes) {

@@ -3,77 +3,22 @@
 #include <algorithm>
 #include <utility>
 
+#include "userspace/codec/sse_lines.h"
+
 namespace tollgate::codec {
 namespace {
 
-constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 constexpr uint8_t kPastMark = 3;
-constexpr std::string_view kDataName = "data";
-// Scratch above this goes back after use: thousands of streams are open, few hold anything.
-constexpr size_t kScratchKept = 1024;
-
-constexpr bool is_line_end(char c) {
-  return c == '\n' || c == '\r';
-}
-
-size_t find_line_end(std::string_view in, size_t from) {
-  // Two memchr runs beat one look at each byte, and events end with LF in practice.
-  const size_t lf = std::min(in.find('\n', from), in.size());
-  return from + std::min(in.substr(from, lf - from).find('\r'), lf - from);
-}
-
-// The data lines of a complete event, joined as the standard says.
-std::string data_of(std::string_view event) {
-  std::string data;
-  bool first = true;
-  while (!event.empty()) {
-    const size_t end = find_line_end(event, 0);
-    std::string_view line = event.substr(0, end);
-    event.remove_prefix(std::min(end + 1, event.size()));
-    if (!line.starts_with(kDataName)) continue;
-    line.remove_prefix(kDataName.size());
-    if (!line.empty() && line.front() != ':') continue;
-    if (!line.empty()) line.remove_prefix(1);
-    if (line.starts_with(' ')) line.remove_prefix(1);
-    if (!first) data += '\n';
-    first = false;
-    data += line;
-  }
-  return data;
-}
-
-std::string_view as_text(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
 
 }  // namespace
 
-SseScanner::SseScanner(size_t event_bytes_max) : event_bytes_max_(event_bytes_max) {}
+void SseScanner::scan(std::string_view in) {
+  for (size_t at = 0; at < in.size() && scanning();)
+    at = step(in, at);
+}
 
-SseScanner::Output SseScanner::feed(std::span<const std::byte> in) {
-  if (out_.capacity() > kScratchKept) {
-    out_ = {};
-  } else {
-    out_.clear();
-  }
-  if (mode_ == Mode::passing) return {{}, in, {}, false};
-  if (mode_ == Mode::keeping) {
-    held_.insert(held_.end(), in.begin(), in.end());
-    return {};
-  }
-  hold_from_ = 0;
-  oversized_ = false;
-  found_.reset();
-  const std::string_view text = as_text(in);
-  for (size_t at = 0; at < text.size() && mode_ == Mode::scanning;)
-    at = step(text, at);
-  if (mode_ == Mode::scanning && holding_ &&
-      held_.size() + in.size() - hold_from_ > event_bytes_max_) {
-    give_up();
-  }
-  const size_t pass = holding_ ? hold_from_ : in.size();
-  held_.insert(held_.end(), in.begin() + static_cast<ptrdiff_t>(pass), in.end());
-  return {out_, in.first(pass), std::exchange(found_, std::nullopt), oversized_};
+bool SseScanner::is_surely_terminal() const {
+  return probe_.verdict() == EventProbe::Verdict::terminal;
 }
 
 size_t SseScanner::step(std::string_view in, size_t at) {
@@ -102,8 +47,7 @@ size_t SseScanner::step(std::string_view in, size_t at) {
       }
       if (!has_lines_) {
         has_lines_ = true;
-        holding_ = true;
-        hold_from_ = at;
+        hold_from(at);
       }
       matched_ = 0;
       line_ = Line::name;
@@ -165,18 +109,11 @@ void SseScanner::end_event(std::string_view in, size_t next) {
   const auto verdict = probe_.verdict();
   const bool may_be_terminal =
       verdict == EventProbe::Verdict::terminal || verdict == EventProbe::Verdict::whole_needed;
-  if (holding_ && may_be_terminal) {
-    if (held_.size() + next - hold_from_ > event_bytes_max_) {
+  if (holding() && may_be_terminal) {
+    if (!fits(next)) {
       give_up();
-    } else {
-      std::string event(as_text(held_));
-      event += in.substr(hold_from_, next - hold_from_);
-      found_ = read_terminal_event(data_of(event));
-      if (found_) {
-        seen_terminal_ = true;
-        mode_ = Mode::keeping;
-        return;
-      }
+    } else if (auto facts = read_terminal_event(data_of(event_text(in, next)))) {
+      return keep_from_here(std::move(*facts));
     }
   }
   let_go();
@@ -185,33 +122,9 @@ void SseScanner::end_event(std::string_view in, size_t next) {
   has_data_ = false;
 }
 
-void SseScanner::let_go() {
-  if (!holding_) return;
-  holding_ = false;
-  // Bytes from earlier feeds; those of this one are contiguous and go as part of `pass`. A feed can
-  // do this once only with something held, and then nothing went out before it.
-  if (!held_.empty()) out_ = std::exchange(held_, {});
-}
-
-void SseScanner::give_up() {
-  oversized_ = true;
-  if (probe_.verdict() == EventProbe::Verdict::terminal) {
-    seen_terminal_ = true;
-    mode_ = Mode::passing;
-  }
-  let_go();
-}
-
 bool SseScanner::between_events() const {
   const bool inside_mark = bom_matched_ != 0 && bom_matched_ != kPastMark;
-  return mode_ == Mode::scanning && line_ == Line::start && !has_lines_ && !skip_lf_ &&
-         !inside_mark;
-}
-
-std::vector<std::byte> SseScanner::release() {
-  mode_ = Mode::passing;
-  holding_ = false;
-  return std::exchange(held_, {});
+  return scanning() && line_ == Line::start && !has_lines_ && !skip_lf_ && !inside_mark;
 }
 
 }  // namespace tollgate::codec

@@ -71,4 +71,13 @@ int doctor(Env& env, const std::string& file, bool json) {
   return run_daemon(env, std::move(options));
 }
 
+int client_config(Env& env, const Command& command) {
+  std::vector<std::string> options = {"--client-config", command.file};
+  // In one word: a value that begins with a dash stays a value.
+  if (!command.user.empty()) options.push_back("--user=" + command.user);
+  if (!command.ca.empty()) options.push_back("--ca=" + command.ca);
+  if (command.json) options.emplace_back("--json");
+  return run_daemon(env, std::move(options));
+}
+
 }  // namespace tollgate::ctl

@@ -149,6 +149,12 @@ void add_unmetered(CLI::App& app, Command& command) {
   add_json(app, command);
 }
 
+void add_client_config(CLI::App& app, Command& command) {
+  add_doctor(app, command);
+  app.add_option("--user", command.user, "For this user, with a model that they may use");
+  app.add_option("--ca", command.ca, "The CA that signed the gateway's certificate, as PEM");
+}
+
 void add_check(CLI::App& app, Command& command) {
   app.add_option("FILE", command.file, "Configuration file to check")->required();
 }
@@ -195,6 +201,10 @@ constexpr CommandRow kCommands[] = {
      "  tollgate check tollgate.toml\n  tollgate check /etc/tollgate/tollgate.toml"},
     {Kind::doctor, "doctor", "What this host lacks (no daemon needed)", add_doctor,
      "  tollgate doctor\n  tollgate doctor ./tollgate.toml --json"},
+    {Kind::client_config, "client-config", "What Codex on a client needs, and whether it works",
+     add_client_config,
+     "  tollgate client-config --user alice@example.com\n"
+     "  tollgate client-config --ca /etc/tollgate/tls/ca.pem --json"},
     {Kind::reload, "reload", "Load the configuration anew", add_json,
      "  tollgate reload\n  tollgate reload --json"},
     {Kind::version, "version", "Versions of this program and of the daemon", add_json,

@@ -28,6 +28,7 @@ struct Command {
     audit,
     unmetered,
     doctor,
+    client_config,
     reload,
     version,
   };
@@ -51,6 +52,7 @@ struct Command {
   bool dry_run = false;
   bool acknowledge = false;  // unmetered
   std::string file;
+  std::string ca;  // client-config
 };
 
 // Or the exit code, when help was asked for or the arguments are wrong; either has been printed.

@@ -65,6 +65,7 @@ Verb verb_of(const Command& command) {
     case Kind::status:
     case Kind::check:
     case Kind::doctor:
+    case Kind::client_config:
       break;
   }
   return Verb::status;
@@ -135,6 +136,7 @@ void show(Env& env, const Command& command, const Since& since, const nlohmann::
     case Kind::tail:
     case Kind::check:
     case Kind::doctor:
+    case Kind::client_config:
       return;  // printed while they stream, or by another program
   }
 }
@@ -206,6 +208,7 @@ int run(Env& env, const std::vector<std::string>& args) {
   const Command& command = std::get<Command>(parsed);
   if (command.kind == Kind::check) return check(env, command.file);
   if (command.kind == Kind::doctor) return doctor(env, command.file, command.json);
+  if (command.kind == Kind::client_config) return client_config(env, command);
   const Result<Since> since = parse_since(command.since, env.now_unix_ms);
   if (!since) {
     env.err << "tollgate: " << printable(since.error().text);

@@ -19,6 +19,7 @@
 #include "userspace/base/clock.h"
 #include "userspace/daemon/interception.h"
 #include "userspace/daemon/load.h"
+#include "userspace/daemon/metadata_key.h"
 #include "userspace/daemon/privileges.h"
 #include "userspace/io/tcp_info.h"
 #include "userspace/kernel/bpf_resolver.h"
@@ -119,6 +120,9 @@ Result<std::unique_ptr<Daemon>> Daemon::make(std::string config_path, policy::Co
   }
   daemon->metering_ = std::make_unique<Metering>(daemon->steering_.get());
   if (Status ok = drop_privileges(daemon->config_.gateway.user); !ok) {
+    return std::move(ok).forward();
+  }
+  if (Status ok = give_metadata_key(daemon->config_, **snapshot); !ok) {
     return std::move(ok).forward();
   }
   auto webhook = Webhook::make({});

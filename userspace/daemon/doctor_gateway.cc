@@ -2,11 +2,8 @@
 // one runs. To a provider, a handshake and nothing else: no request, no key.
 #include <grp.h>
 #include <netdb.h>
-#include <poll.h>
 #include <pwd.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -14,10 +11,11 @@
 #include <optional>
 
 #include "userspace/base/clock.h"
-#include "userspace/base/fd.h"
+#include "userspace/daemon/dial.h"
 #include "userspace/daemon/doctor.h"
 #include "userspace/daemon/load.h"
 #include "userspace/daemon/resolve.h"
+#include "userspace/proxy/catalog.h"
 #include "userspace/tls/certificate.h"
 #include "userspace/tls/channel.h"
 
@@ -26,9 +24,7 @@ namespace {
 
 using State = Finding::State;
 
-constexpr int kPatienceMs = 5'000;
 constexpr size_t kPriceBytesMax = 4 * 1024 * 1024;
-constexpr size_t kAnswerBytesMax = 1024 * 1024;
 
 Finding broken(std::string what, const Error& error) {
   return {State::broken, std::move(what), error.text,
@@ -110,57 +106,33 @@ void look_at_prices(const std::string& file, Findings& findings) {
                             : broken("prices", prices.error()));
 }
 
-bool wait_for(int fd, short events, int64_t deadline_ms) {
-  const int64_t left_ms = deadline_ms - monotonic_ms();
-  pollfd ready{fd, events, 0};
-  return left_ms > 0 && ::poll(&ready, 1, static_cast<int>(left_ms)) == 1;
-}
-
-Result<UniqueFd> connect_to(const Endpoint& remote, int64_t deadline_ms) {
-  sockaddr_storage storage{};
-  const socklen_t length = sockaddr_from_endpoint(remote, storage);
-  UniqueFd fd(::socket(storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd) return system_error(errno, "make a socket");
-  if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&storage), length) == 0) return fd;
-  if (errno != EINPROGRESS) return system_error(errno, "connect");
-  int failure = ETIMEDOUT;
-  socklen_t size = sizeof failure;
-  if (wait_for(fd.get(), POLLOUT, deadline_ms)) {
-    ::getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &failure, &size);
+// A model that somebody may use and that the catalogue lacks works: Codex has metadata for names
+// that it does not know.
+void look_at_catalog(const policy::Config& config, Findings& findings) {
+  const std::string& file = config.gateway.model_catalog;
+  if (file.empty()) return;
+  const auto catalog = load_catalog(config);
+  const auto policy = load_policy(config);
+  if (!catalog || !policy) {
+    if (!catalog) findings.push_back(broken("model catalogue", catalog.error()));
+    return;  // look_at_prices says what is wrong with those
   }
-  if (failure != 0) return system_error(failure, "connect");
-  return fd;
-}
-
-Status send_all(int fd, tls::Bytes& bytes, int64_t deadline_ms) {
-  size_t sent = 0;
-  while (sent < bytes.size()) {
-    const ssize_t n = ::send(fd, bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
-    if (n < 0 && errno == EAGAIN && wait_for(fd, POLLOUT, deadline_ms)) continue;
-    if (n < 0) return system_error(errno, "send");
-    sent += static_cast<size_t>(n);
+  policy::Peer everybody;
+  for (const policy::Group& group : config.groups)
+    everybody.groups.push_back(group.name);
+  size_t shown = 0;
+  std::string lacking;
+  for (const std::string& model : (*policy)->models_for(everybody)) {
+    if ((*catalog)->find(model) != nullptr) {
+      ++shown;
+    } else {
+      lacking += (lacking.empty() ? ", without " : ", ") + model;
+    }
   }
-  bytes.clear();
-  return {};
-}
-
-// Until the handshake is done: chain and host name are verified in it.
-Status shake_hands(int fd, tls::Channel& channel, int64_t deadline_ms) {
-  tls::Bytes out;
-  channel.start(out);
-  while (true) {
-    if (Status sent = send_all(fd, out, deadline_ms); !sent) return sent;
-    if (channel.state() == tls::Channel::State::open) return {};
-    std::byte block[16 * 1024];
-    if (!wait_for(fd, POLLIN, deadline_ms)) return system_error(ETIMEDOUT, "handshake");
-    const ssize_t n = ::recv(fd, block, sizeof block, 0);
-    if (n < 0 && errno == EAGAIN) continue;
-    if (n < 0) return system_error(errno, "handshake");
-    if (n == 0) return Error{Fault::upstream, 0, "handshake: ended by the provider", {}};
-    const std::span<const std::byte> wire(block, static_cast<size_t>(n));
-    const auto nothing = [](std::span<const std::byte>) {};
-    if (Status received = channel.receive(wire, nothing, out); !received) return received;
-  }
+  findings.push_back(shown > 0 ? Finding{State::ok, "model catalogue", file + lacking}
+                               : Finding{State::degraded, "model catalogue",
+                                         file + " has no model that anybody may use",
+                                         "write what `codex debug models` prints"});
 }
 
 // One address that serves is enough, as for the gateway; what the others said is told.
@@ -174,14 +146,8 @@ Finding try_addresses(const policy::Provider& provider, const std::vector<Endpoi
   }
   std::string failures;
   for (const Endpoint& address : addresses) {
-    const int64_t deadline_ms = monotonic_ms() + kPatienceMs;
     const std::string where = provider.host + " at " + tollgate::to_string(address);
-    const auto fd = connect_to(address, deadline_ms);
-    Status done = fd ? Status{} : Status(Error(fd.error()));
-    if (done && context) {
-      const auto channel = context->make_channel();
-      done = shake_hands(fd->get(), *channel, deadline_ms);
-    }
+    const Status done = try_to_reach(address, context.get());
     if (done && failures.empty()) {
       return {State::ok, what, where + (context ? ", certificate verified" : ", without TLS")};
     }
@@ -190,30 +156,6 @@ Finding try_addresses(const policy::Provider& provider, const std::vector<Endpoi
   }
   return {State::broken, what, failures,
           "check route, firewall and DNS, or for a certificate ca_file and base_url"};
-}
-
-// The daemon's answer to `status`; empty: none.
-std::string ask_status(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) return {};
-  std::copy(path.begin(), path.end(), address.sun_path);
-  const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd || ::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
-    return {};
-  }
-  constexpr std::string_view kQuestion = "{\"v\":1,\"verb\":\"status\"}\n";
-  if (::send(fd.get(), kQuestion.data(), kQuestion.size(), MSG_NOSIGNAL) < 0) return {};
-  const int64_t deadline_ms = monotonic_ms() + kPatienceMs;
-  std::string answer;
-  while (answer.find('\n') == answer.npos && answer.size() < kAnswerBytesMax) {
-    char block[4096];
-    if (!wait_for(fd.get(), POLLIN, deadline_ms)) break;
-    const ssize_t n = ::recv(fd.get(), block, sizeof block, 0);
-    if (n <= 0) break;
-    answer.append(block, static_cast<size_t>(n));
-  }
-  return answer.empty() ? "no answer" : answer;
 }
 
 }  // namespace
@@ -240,6 +182,7 @@ void examine_files(const policy::Config& config, Findings& findings) {
       findings.push_back(look_at_key("key " + key.name, key.file, as));
   }
   look_at_prices(gateway.price_file, findings);
+  look_at_catalog(config, findings);
 }
 
 void examine_providers(const policy::Config& config, Findings& findings) {
@@ -258,7 +201,7 @@ void examine_providers(const policy::Config& config, Findings& findings) {
 
 void examine_daemon(const policy::Config& config, Findings& findings) {
   const std::string socket = config.gateway.run_dir + "/admin.sock";
-  for (Finding& finding : judge_status(socket, ask_status(socket)))
+  for (Finding& finding : judge_status(socket, ask_daemon(socket, R"({"v":1,"verb":"status"})")))
     findings.push_back(std::move(finding));
 }
 

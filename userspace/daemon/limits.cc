@@ -189,7 +189,7 @@ Status Daemon::count_past(int64_t since_window_ms, bool learn) {
                           .model = row.model_served,
                           .charge = {row.cost, row.input_tokens + row.output_tokens},
                           .at = {row.settled_window_ms, row.settled_unix_ms}});
-      if (learn && !row.estimated) {
+      if (learn && row.calibrates) {
         budgets.calibration().learn(row.user, row.model_served, row.bytes_up, row.input_tokens,
                                     row.output_tokens);
       }
@@ -386,7 +386,8 @@ Result<json> Daemon::explain(const std::string& user, const std::string& model,
                  {"code", ""},
                  {"message", ""},
                  {"policy", allowed->rule->name},
-                 {"provider", allowed->provider->name}});
+                 {"provider", allowed->provider->name},
+                 {"served_model", allowed->served_model}});
   codec::RequestFacts facts;
   facts.model = model;
   const auto forecast = proxy::forecast(policy, peer, facts, body_bytes, *budgets_);
@@ -406,7 +407,7 @@ Result<json> Daemon::explain(const std::string& user, const std::string& model,
   answer["limits"] = json::array();
   budgets_->with([&](policy::Budgets& budgets) {
     for (const auto& state : budgets.states(policy, user, budgets_->now())) {
-      if (!policy::matches_any(state.models, model)) continue;
+      if (!policy::matches_any(state.models, allowed->served_model)) continue;
       const LimitUnit unit = state.limit->unit;
       const int64_t wanted = unit == LimitUnit::usd      ? seen.hold.cost.value
                              : unit == LimitUnit::tokens ? static_cast<int64_t>(seen.hold.tokens())

@@ -9,6 +9,7 @@
 #include "policy/price.h"
 #include "userspace/base/calendar.h"
 #include "userspace/base/fd.h"
+#include "userspace/proxy/catalog.h"
 
 namespace tollgate::daemon {
 namespace {
@@ -39,6 +40,7 @@ Result<std::shared_ptr<const proxy::Target>> make_target(const policy::Provider&
   }
   target->pool_key = provider.scheme + "://" + target->authority + "|" + provider.ca_file + "|" +
                      (provider.connect_to ? to_string(*provider.connect_to) : "");
+  target->websocket = provider.websocket;
   if (provider.connect_to) target->addresses = {*provider.connect_to};
   return std::shared_ptr<const proxy::Target>(std::move(target));
 }
@@ -106,13 +108,37 @@ Result<TlsPath> choose_tls_path(const policy::GatewayConfig& gateway) {
   return TlsPath{in_kernel ? found.use : tls::KernelUse{}, found.reason};
 }
 
+Result<std::shared_ptr<const proxy::Catalog>> load_catalog(const policy::Config& config) {
+  const std::string& path = config.gateway.model_catalog;
+  if (path.empty()) return std::shared_ptr<const proxy::Catalog>{};
+  const auto text = read_text_file(path, kConfigBytesMax);
+  if (!text) return text.error();
+  return proxy::parse_catalog(*text, path);
+}
+
+Result<std::shared_ptr<const policy::Policy>> load_policy(const policy::Config& config) {
+  const auto text = read_text_file(config.gateway.price_file, kConfigBytesMax);
+  if (!text) return text.error();
+  auto prices = policy::parse_prices(*text, config.gateway.price_file);
+  if (!prices) return std::move(prices).forward();
+  policy::Policy::Parts parts;
+  parts.contact = config.gateway.contact;
+  parts.providers = config.providers;
+  parts.groups = config.groups;
+  parts.rules = config.rules;
+  parts.prices = std::move(*prices);
+  return std::make_shared<const policy::Policy>(std::move(parts));
+}
+
 Result<std::shared_ptr<proxy::Snapshot>> load_snapshot(const policy::Config& config,
                                                        const tls::KernelUse& kernel) {
   auto snapshot = std::make_shared<proxy::Snapshot>();
-  auto price_text = read_text_file(config.gateway.price_file, kConfigBytesMax);
-  if (!price_text) return std::move(price_text).forward();
-  auto prices = policy::parse_prices(*price_text, config.gateway.price_file);
-  if (!prices) return std::move(prices).forward();
+  auto policy = load_policy(config);
+  if (!policy) return std::move(policy).forward();
+  snapshot->policy = *std::move(policy);
+  auto catalog = load_catalog(config);
+  if (!catalog) return std::move(catalog).forward();
+  snapshot->catalog = *std::move(catalog);
   for (const policy::Provider& provider : config.providers) {
     auto target = make_target(provider, kernel);
     if (!target) return std::move(target).forward();
@@ -128,13 +154,6 @@ Result<std::shared_ptr<proxy::Snapshot>> load_snapshot(const policy::Config& con
     snapshot->server_tls = std::move(*context);
     if (!hosts.empty()) snapshot->own_endpoints = config.gateway.listen;
   }
-  policy::Policy::Parts parts;
-  parts.contact = config.gateway.contact;
-  parts.providers = config.providers;
-  parts.groups = config.groups;
-  parts.rules = config.rules;
-  parts.prices = std::move(*prices);
-  snapshot->policy = std::make_shared<const policy::Policy>(std::move(parts));
   return snapshot;
 }
 

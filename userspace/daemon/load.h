@@ -29,6 +29,10 @@ Result<TlsPath> choose_tls_path(const policy::GatewayConfig& gateway);
 Result<std::shared_ptr<proxy::Snapshot>> load_snapshot(const policy::Config& config,
                                                        const tls::KernelUse& kernel);
 
+// Of them, what asks for no secret: who may use which model, at what price, and how Codex is told.
+Result<std::shared_ptr<const policy::Policy>> load_policy(const policy::Config& config);
+Result<std::shared_ptr<const proxy::Catalog>> load_catalog(const policy::Config& config);
+
 Result<std::string> read_text_file(const std::string& path, size_t bytes_max);
 
 }  // namespace tollgate::daemon

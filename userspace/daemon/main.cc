@@ -1,7 +1,7 @@
 // tollgated: --config FILE runs in the foreground, with --upgrade in place of the one that runs;
-// --check FILE explains a configuration; --doctor FILE looks at the host; --install FILE puts the
-// guard and the routing rules into force, before any start; --uninstall FILE removes them and what
-// is pinned in the kernel.
+// --check FILE explains a configuration; --doctor FILE looks at the host; --client-config FILE says
+// what clients need; --install FILE puts the guard and the routing rules into force, before any
+// start; --uninstall FILE removes them and what is pinned in the kernel.
 #include <malloc.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
@@ -11,6 +11,7 @@
 #include <iostream>
 #include <string>
 
+#include "userspace/daemon/client_config.h"
 #include "userspace/daemon/daemon.h"
 #include "userspace/daemon/doctor.h"
 #include "userspace/daemon/interception.h"
@@ -89,6 +90,7 @@ int main(int argc, char** argv) {
   std::string check_file;
   std::string install_file;
   std::string doctor_file;
+  daemon::ClientConfigAsk clients;
   bool json = false;
   std::string uninstall_file;
   std::string log_level = "info";
@@ -101,7 +103,12 @@ int main(int argc, char** argv) {
   app.add_option("--uninstall", uninstall_file,
                  "remove what this tollgate.toml pinned and installed");
   app.add_option("--doctor", doctor_file, "say what this host lacks for this tollgate.toml");
-  app.add_flag("--json", json, "what --doctor says as JSON");
+  app.add_option("--client-config", clients.config,
+                 "say what Codex needs to use this tollgate.toml's gateway");
+  app.add_option("--user", clients.user, "with --client-config: for this user");
+  app.add_option("--ca", clients.ca,
+                 "with --client-config: the CA that signed the gateway's certificate");
+  app.add_flag("--json", json, "what --doctor or --client-config says as JSON");
   app.add_option("--log-level", log_level, "error, warn, info or debug")
       ->check(CLI::IsMember({"error", "warn", "info", "debug"}));
   app.set_version_flag("--version", TOLLGATE_VERSION);
@@ -118,6 +125,8 @@ int main(int argc, char** argv) {
   if (!check_file.empty()) return check(check_file);
   if (!install_file.empty()) return install(install_file);
   if (!doctor_file.empty()) return daemon::doctor(std::cout, doctor_file, json);
+  clients.json = json;
+  if (!clients.config.empty()) return daemon::client_config(std::cout, clients);
   if (!uninstall_file.empty()) return uninstall(uninstall_file);
   using Start = daemon::Daemon::Start;
   if (!config.empty()) return run(config, upgrade ? Start::upgrade : Start::alone);

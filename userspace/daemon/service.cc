@@ -12,6 +12,7 @@
 #include "userspace/daemon/daemon.h"
 #include "userspace/daemon/interception.h"
 #include "userspace/daemon/load.h"
+#include "userspace/daemon/metadata_key.h"
 
 namespace tollgate::daemon {
 namespace {
@@ -357,6 +358,10 @@ Result<json> Daemon::reload() {
   auto config = load_config(config_path_);
   Result<std::shared_ptr<proxy::Snapshot>> snapshot =
       config ? load_snapshot(*config, tls_path_.kernel) : Error(config.error());
+  if (snapshot) {
+    config->gateway.state_dir = config_.gateway.state_dir;
+    if (Status ok = give_metadata_key(*config, **snapshot); !ok) snapshot = ok.error();
+  }
   if (!snapshot) {
     last_reload_error_ = snapshot.error().text;
     return Error(snapshot.error());

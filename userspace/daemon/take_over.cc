@@ -236,7 +236,7 @@ Status Daemon::settle_inherited() {
       budgets.settle({.id = row.id,
                       .charge = {row.cost, row.input_tokens + row.output_tokens},
                       .now = {row.settled_window_ms, row.settled_unix_ms}});
-      if (!row.estimated) {
+      if (row.calibrates) {
         budgets.calibration().learn(row.user, row.model_served, row.bytes_up, row.input_tokens,
                                     row.output_tokens);
       }

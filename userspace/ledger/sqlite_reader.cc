@@ -34,7 +34,8 @@ constexpr std::string_view kWhere =
 constexpr int64_t kSlackMs = 172'800'000;
 constexpr std::string_view kChargeColumns =
     "SELECT request_id, user_name, group_names, model_served, cost_nano_usd, input_tokens,"
-    " output_tokens, bytes_up, estimated, settled_unix_ms, settled_window_ms FROM usage";
+    " output_tokens, bytes_up, estimated = 0 AND endpoint NOT LIKE 'WS %', settled_unix_ms,"
+    " settled_window_ms FROM usage";
 constexpr std::string_view kCharged =
     " AND settled_window_ms >= ?1 AND outcome <> 'refused'"
     " AND (cost_nano_usd <> 0 OR input_tokens <> 0 OR output_tokens <> 0)";
@@ -201,7 +202,7 @@ class SqliteReader : public Reader {
       charge.input_tokens = count(statement, 5);
       charge.output_tokens = count(statement, 6);
       charge.bytes_up = count(statement, 7);
-      charge.estimated = statement.integer(8) != 0;
+      charge.calibrates = statement.integer(8) != 0;
       charge.settled_unix_ms = statement.integer(9);
       charge.settled_window_ms = statement.integer(10);
       visit(charge);

@@ -63,7 +63,9 @@ struct ChargeRow {
   uint64_t input_tokens = 0;
   uint64_t output_tokens = 0;
   uint64_t bytes_up = 0;
-  bool estimated = false;
+  // Its tokens tell what so many bytes take: they are the provider's figures, and the body was the
+  // whole request. A message on a WebSocket continues what was sent before.
+  bool calibrates = false;
   int64_t settled_unix_ms = 0;
   int64_t settled_window_ms = 0;
 };

@@ -12,6 +12,7 @@
 #include "policy/policy.h"
 #include "userspace/codec/responses.h"
 #include "userspace/codec/rewrite.h"
+#include "userspace/proxy/body_changes.h"
 #include "userspace/proxy/budget_table.h"
 #include "userspace/proxy/snapshot.h"
 
@@ -25,6 +26,7 @@ struct Admission {
   std::string served_model;
   std::string tier;                         // as it will be asked for
   std::vector<codec::FieldChange> changes;  // of the body, by policy
+  MetadataRule metadata;                    // of the head's fields
   policy::Hold hold;                        // held: it must be settled, whatever happens
   uint64_t expected_input_tokens = 0;       // for an estimate, should no usage come
   std::vector<policy::Standing> standing;
@@ -41,7 +43,9 @@ struct AdmitAsk {
   PeerTag tag;  // of the connection
   RequestId id;
   const codec::RequestFacts* facts = nullptr;
+  BodyForm form{};
   uint64_t body_bytes = 0;
+  bool free = false;  // asks no model, so nothing is held
   BudgetTable* budgets = nullptr;
   bool store_healthy = false;  // the ledger can record, and its ring has room
   bool draining = false;
@@ -75,5 +79,7 @@ std::variant<const policy::Peer*, policy::Refusal> identify(const Snapshot& snap
 
 // The one sentence for a ledger that cannot write.
 policy::Refusal store_refusal(const std::string& contact);
+// And for request bodies that together have reached their bound.
+policy::Refusal overloaded_refusal();
 
 }  // namespace tollgate::proxy

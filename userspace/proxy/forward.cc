@@ -38,14 +38,17 @@ constexpr std::array<std::string_view, 26> kStrippedRequestFields = {
     "x-remote-user",
     "x-user",
 };
-constexpr std::array<std::string_view, 6> kStrippedRequestPrefixes = {
-    "x-forwarded-", "x-original-", "x-auth-", "x-authenticated-", "x-tollgate-", "x-envoy-",
+constexpr std::array<std::string_view, 7> kStrippedRequestPrefixes = {
+    "sec-websocket-",   "x-forwarded-", "x-original-", "x-auth-",
+    "x-authenticated-", "x-tollgate-",  "x-envoy-",
 };
 
-constexpr std::array<std::string_view, 6> kStrippedResponseFields = {
-    "content-length", "openai-organization", "openai-project", "set-cookie",
-    "alt-svc",       // HTTP/3 at the provider would walk around the gateway
-    "x-request-id",  // ours names the request; the provider's goes on beside it
+constexpr std::array<std::string_view, 8> kStrippedResponseFields = {
+    "content-encoding",  // what is metered is relayed plain
+    "content-length",   "openai-organization", "openai-project", "set-cookie",
+    "x-models-etag",  // of a catalogue that is not the one we show
+    "alt-svc",        // HTTP/3 at the provider would walk around the gateway
+    "x-request-id",   // ours names the request; the provider's goes on beside it
 };
 
 // A person's limits here are ours to tell, not the provider's about its own account.
@@ -56,6 +59,9 @@ constexpr std::array<std::string_view, 6> kStrippedResponsePrefixes = {
 
 // Codex waits in silence for as long as Retry-After says; a person must not sit before it.
 constexpr int kRetryAfterSecondsMax = 10;
+
+// Codex takes an answer of more than 100 fields for none and asks 30 times; ours come on top.
+constexpr int kForwardedFieldsMax = 80;
 
 std::string lower(std::string_view text) {
   std::string out(text);
@@ -99,6 +105,34 @@ bool is_long_retry_after(std::string_view name, std::string_view value) {
          seconds > kRetryAfterSecondsMax;
 }
 
+std::string begin_upstream_head(const Target& target, std::string_view method,
+                                std::string_view path, const codec::RequestHead& from,
+                                const MetadataRule& metadata) {
+  std::string out;
+  constexpr size_t kUsualBytes = 2048;
+  out.reserve(kUsualBytes);
+  out.append(method).append(" ").append(target.path_prefix).append(path).append(" HTTP/1.1\r\n");
+  append_field(out, "host", target.authority);
+  const std::string connection = connection_options(from.fields);
+  for (const auto& field : from.fields) {
+    if (is_stripped_request_field(field.name, connection)) continue;
+    if (metadata.mode == policy::TurnMetadata::forward) {
+      append_field(out, field.name, field.value);
+    } else if (const auto value = forwarded_value(metadata, lower(field.name), field.value)) {
+      append_field(out, field.name, *value);
+    }
+  }
+  return out;
+}
+
+std::string end_upstream_head(const Target& target, std::string out) {
+  // It does not grow any more once the key is in it: no copy of the key is left behind.
+  constexpr size_t kFieldBytes = 64;
+  out.reserve(out.size() + kFieldBytes + target.key->reveal().size());
+  out.append("authorization: Bearer ").append(target.key->reveal()).append("\r\n\r\n");
+  return out;
+}
+
 }  // namespace
 
 bool is_stripped_request_field(std::string_view name, std::string_view connection_value) {
@@ -109,24 +143,24 @@ bool is_stripped_request_field(std::string_view name, std::string_view connectio
 
 std::string upstream_request_head(const Target& target, std::string_view method,
                                   std::string_view path, const codec::RequestHead& from,
-                                  uint64_t body_bytes) {
-  std::string out;
-  size_t bytes = 256 + target.key->reveal().size() + target.authority.size();
-  for (const auto& field : from.fields)
-    bytes += field.name.size() + field.value.size() + 4;
-  out.reserve(bytes);  // one allocation: no copy of the key is left behind by growing
-  out.append(method).append(" ").append(target.path_prefix).append(path).append(" HTTP/1.1\r\n");
-  append_field(out, "host", target.authority);
-  const std::string connection = connection_options(from.fields);
-  for (const auto& field : from.fields) {
-    if (!is_stripped_request_field(field.name, connection)) {
-      append_field(out, field.name, field.value);
-    }
-  }
+                                  const MetadataRule& metadata, uint64_t body_bytes,
+                                  std::string_view fields) {
+  std::string out = begin_upstream_head(target, method, path, from, metadata);
+  out.append(fields);
   append_field(out, "accept-encoding", "identity");
   append_field(out, "content-length", std::to_string(body_bytes));
-  out.append("authorization: Bearer ").append(target.key->reveal()).append("\r\n\r\n");
-  return out;
+  return end_upstream_head(target, std::move(out));
+}
+
+std::string upstream_upgrade_head(const Target& target, std::string_view path,
+                                  const codec::RequestHead& from, const MetadataRule& metadata,
+                                  std::string_view key) {
+  std::string out = begin_upstream_head(target, "GET", path, from, metadata);
+  append_field(out, "connection", "Upgrade");
+  append_field(out, "upgrade", "websocket");
+  append_field(out, "sec-websocket-version", "13");
+  append_field(out, "sec-websocket-key", key);
+  return end_upstream_head(target, std::move(out));
 }
 
 std::string client_response_head(const codec::ResponseHead& from, const RequestId& id,
@@ -136,6 +170,7 @@ std::string client_response_head(const codec::ResponseHead& from, const RequestI
   out.append("HTTP/1.1 ").append(std::to_string(from.status)).append(" ");
   out.append(reason_phrase(from.status)).append("\r\n");
   const std::string connection = connection_options(from.fields);
+  int forwarded = 0;
   for (const auto& field : from.fields) {
     if (codec::is_hop_by_hop(field.name, connection)) continue;
     const std::string folded = lower(field.name);
@@ -145,8 +180,13 @@ std::string client_response_head(const codec::ResponseHead& from, const RequestI
       continue;
     }
     // Codex takes another name here for a rerouting of a flagged account.
-    if (framing.model_changed && folded == "openai-model") continue;
+    if (!framing.model_asked.empty() && folded == "openai-model") {
+      append_field(out, field.name, framing.model_asked);
+      continue;
+    }
     if (is_long_retry_after(folded, field.value)) continue;
+    // The first ones; the type is needed wherever it stands.
+    if (folded != "content-type" && ++forwarded > kForwardedFieldsMax) continue;
     append_field(out, field.name, field.value);
   }
   append_field(out, "x-request-id", to_string(id));
@@ -166,14 +206,27 @@ std::string local_answer(const LocalAnswer& answer, const RequestId& id) {
   out.append("HTTP/1.1 ").append(std::to_string(answer.status)).append(" ");
   out.append(reason_phrase(answer.status)).append("\r\n");
   append_field(out, "content-type", "application/json");
-  append_field(out, "cache-control", "no-store");
+  append_field(out, "cache-control", answer.caching);
   append_field(out, "x-request-id", to_string(id));
-  append_field(out, "content-length", std::to_string(answer.body.size()));
+  // Of a 304 it would be the length of what is not sent (RFC 9110 8.6).
+  if (answer.status != 304) {
+    append_field(out, "content-length", std::to_string(answer.body.size()));
+  }
   // A 426 must name what it wants (RFC 9110 15.5.22).
   if (answer.status == 426) append_field(out, "upgrade", "HTTP/1.1");
   if (answer.close) append_field(out, "connection", "close");
   out.append(answer.fields).append("\r\n");
   if (!answer.head_only) out.append(answer.body);
+  return out;
+}
+
+std::string upgrade_answer(std::string_view accept, const RequestId& id) {
+  std::string out = "HTTP/1.1 101 Switching Protocols\r\n";
+  append_field(out, "connection", "Upgrade");
+  append_field(out, "upgrade", "websocket");
+  append_field(out, "sec-websocket-accept", accept);
+  append_field(out, "x-request-id", to_string(id));
+  out.append("\r\n");
   return out;
 }
 
@@ -207,6 +260,8 @@ std::string_view reason_phrase(int status) {
       return "Accepted";
     case 204:
       return "No Content";
+    case 304:
+      return "Not Modified";
     case 400:
       return "Bad Request";
     case 401:

@@ -12,6 +12,7 @@
 #include "userspace/base/ids.h"
 #include "userspace/codec/http1.h"
 #include "userspace/proxy/snapshot.h"
+#include "userspace/proxy/turn_metadata.h"
 
 namespace tollgate::proxy {
 
@@ -19,16 +20,23 @@ namespace tollgate::proxy {
 bool is_stripped_request_field(std::string_view name, std::string_view connection_value);
 
 // `path` is ours, after the "/v1" that the client sent. The result holds the provider's key.
+// `fields` are more of ours, each with its line end.
 std::string upstream_request_head(const Target& target, std::string_view method,
                                   std::string_view path, const codec::RequestHead& from,
-                                  uint64_t body_bytes);
+                                  const MetadataRule& metadata, uint64_t body_bytes,
+                                  std::string_view fields = {});
+// The same for a WebSocket of our own to the provider; `key` is its Sec-WebSocket-Key.
+std::string upstream_upgrade_head(const Target& target, std::string_view path,
+                                  const codec::RequestHead& from, const MetadataRule& metadata,
+                                  std::string_view key);
 
 struct ClientFraming {
   bool chunked = false;
   uint64_t content_length = 0;
-  bool close = false;          // the connection ends after this answer
-  bool model_changed = false;  // the client must not see that another model answered
-  std::string_view fields{};   // more fields, each with its line end
+  bool close = false;  // the connection ends after this answer
+  // Where another model answers than the client asked for: the asked one, for `openai-model`.
+  std::string_view model_asked{};
+  std::string_view fields{};  // more fields, each with its line end
 };
 std::string client_response_head(const codec::ResponseHead& from, const RequestId& id,
                                  const ClientFraming& framing);
@@ -40,8 +48,11 @@ struct LocalAnswer {
   bool head_only = false;
   bool close = false;
   std::string fields{};  // more fields, each with its line end
+  std::string_view caching = "no-store";
 };
 std::string local_answer(const LocalAnswer& answer, const RequestId& id);
+// The head that turns a client's connection into a WebSocket.
+std::string upgrade_answer(std::string_view accept, const RequestId& id);
 
 // The state of the limits in the fields that Codex reads ("x-codex-primary-*" of the one used
 // furthest, "x-codex-secondary-*" of the next), and `warning` for programs.

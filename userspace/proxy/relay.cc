@@ -18,9 +18,6 @@ using policy::Refusal;
 using policy::RefusalCode;
 using ringbuf::Outcome;
 
-// A client this far behind makes us stop reading its answer.
-constexpr size_t kClientQueueBytesMax = 256 * 1024;
-
 bool is_event_stream(const codec::ResponseHead& head) {
   const std::string_view type = head.field("content-type");
   constexpr std::string_view kEventStream = "text/event-stream";
@@ -28,21 +25,8 @@ bool is_event_stream(const codec::ResponseHead& head) {
          codec::equals_ignoring_case(type.substr(0, kEventStream.size()), kEventStream);
 }
 
-Outcome outcome_of(codec::ResponseEnd end) {
-  switch (end) {
-    case codec::ResponseEnd::completed:
-      return Outcome::completed;
-    case codec::ResponseEnd::failed:
-      return Outcome::failed;
-    case codec::ResponseEnd::incomplete:
-      return Outcome::incomplete;
-  }
-  return Outcome::upstream_error;
-}
-
 // What the client hears when the provider failed before an answer began.
-Refusal upstream_refusal(RefusalCode code, const std::string& provider,
-                         const std::string& contact) {
+Refusal refusal_of(RefusalCode code, const std::string& provider, const std::string& contact) {
   switch (code) {
     case RefusalCode::upstream_certificate:
       return {code,
@@ -66,13 +50,16 @@ Refusal upstream_refusal(RefusalCode code, const std::string& provider,
   }
 }
 
-bool model_changed(const Exchange& exchange) {
-  return exchange.admission.served_model != exchange.facts.model;
+// What the client must go on believing, where another model serves it; empty where none does.
+std::string_view model_asked(const Exchange& exchange) {
+  const bool changed = exchange.admission.served_model != exchange.facts.model;
+  return changed ? std::string_view(exchange.facts.model) : std::string_view();
 }
 
 // The hold becomes what it was: the charge counts in every limit that held it, and the next
 // estimate knows it.
-void settle_budgets(BudgetTable& table, bool has_usage, ringbuf::UsageRecord& record) {
+void settle_budgets(BudgetTable& table, bool has_usage, uint64_t weighed_bytes,
+                    ringbuf::UsageRecord& record) {
   const policy::BudgetTime now = table.now();
   record.settled_unix_ms = now.wall_ms;
   record.settled_window_ms = now.window_ms;
@@ -81,7 +68,7 @@ void settle_budgets(BudgetTable& table, bool has_usage, ringbuf::UsageRecord& re
                     .charge = {record.cost, record.input_tokens + record.output_tokens},
                     .now = now});
     if (has_usage && !record.estimated) {
-      budgets.calibration().learn(record.user, record.model_served, record.bytes_up,
+      budgets.calibration().learn(record.user, record.model_served, weighed_bytes,
                                   record.input_tokens, record.output_tokens);
     }
     return 0;
@@ -89,6 +76,16 @@ void settle_budgets(BudgetTable& table, bool has_usage, ringbuf::UsageRecord& re
 }
 
 }  // namespace
+
+Refusal Session::upstream_refusal(RefusalCode code) const {
+  return refusal_of(code, exchange_->record.provider, worker_.snapshot_->policy->contact());
+}
+
+// Something of the answer is with the client, or nobody is there to be told anything else.
+bool Session::answer_begun() const {
+  return exchange_->scanner != nullptr || exchange_->client_gone ||
+         (ws_ && exchange_->record.events > 0);
+}
 
 void Session::on_durable(uint64_t sequence) {
   if (!exchange_) return;
@@ -102,6 +99,14 @@ void Session::on_durable(uint64_t sequence) {
 }
 
 void Session::go_upstream() {
+  if (ws_) {
+    send_message();
+  } else {
+    go_upstream_by_http();
+  }
+}
+
+void Session::go_upstream_by_http() {
   set_state(State::upstream);
   std::string why;
   exchange_->upstream = worker_.pool_->acquire(exchange_->admission.target, *this, why);
@@ -113,19 +118,30 @@ void Session::go_upstream() {
 }
 
 void Session::on_upstream_redialled(UpstreamConnection& connection) {
+  if (ws_ && ws_->link == exchange_->upstream) ws_->link = &connection;
   exchange_->upstream = &connection;
 }
 
 void Session::on_upstream_ready() {
+  if (ws_ && ws_->link != nullptr) {
+    ask_for_link();
+    return;
+  }
   Exchange& exchange = *exchange_;
   exchange.sent_upstream = true;
-  std::string head = upstream_request_head(*exchange.admission.target, "POST", "/responses",
-                                           exchange.head, exchange.body.size());
+  std::string head = upstream_request_head(
+      *exchange.admission.target, ws_ ? "POST" : exchange.head.method, exchange.route.upstream_path,
+      exchange.head, exchange.admission.metadata, exchange.body.size(),
+      ws_ ? "content-type: application/json\r\naccept: text/event-stream\r\n" : "");
   exchange.upstream->send_request(std::move(head), std::move(exchange.body));
   fault_point("request_sent");
 }
 
 void Session::on_upstream_head(const codec::ResponseHead& head) {
+  if (ws_ && ws_->link != nullptr) {
+    on_link_head(head);
+    return;
+  }
   Exchange& exchange = *exchange_;
   exchange.upstream_status = head.status;
   exchange.record.http_status = head.status;
@@ -134,64 +150,98 @@ void Session::on_upstream_head(const codec::ResponseHead& head) {
   fault_point("answer_begun");
   if (!exchange.client_gone) set_state(State::relay);
   // 401 and 403 are about our key, and their text can echo it. A redirect would be followed by the
-  // client, with its body, to wherever it says. A coding hides the usage.
-  const std::string_view coding = head.field("content-encoding");
-  const bool coded = !coding.empty() && !codec::equals_ignoring_case(coding, "identity");
+  // client, with its body, to wherever it says. An unknown coding hides the usage.
+  const auto coding = codec::content_coding(head.fields);
   if (head.status == 401 || head.status == 403) {
-    exchange.refusal =
-        upstream_refusal(RefusalCode::upstream_key_rejected, exchange.record.provider,
-                         worker_.snapshot_->policy->contact());
-  } else if ((head.status >= 300 && head.status < 400) || coded) {
-    exchange.refusal = upstream_refusal(RefusalCode::upstream_protocol, exchange.record.provider,
-                                        worker_.snapshot_->policy->contact());
+    exchange.refusal = upstream_refusal(RefusalCode::upstream_key_rejected);
+  } else if ((head.status >= 300 && head.status < 400) || !coding) {
+    exchange.refusal = upstream_refusal(RefusalCode::upstream_protocol);
   }
   if (exchange.refusal) {
     spdlog::warn("request={} provider={} status={}{}: refused to the client as {}",
                  to_string(exchange.id), exchange.record.provider, head.status,
-                 coded ? " coded" : "", policy::shape_of(exchange.refusal->code).name);
+                 coding ? "" : " in an unknown coding",
+                 policy::shape_of(exchange.refusal->code).name);
     settle_exchange(Outcome::upstream_error, nullptr, Exchange::Then::refuse);
     return;
   }
+  // Identity was asked for, and the client can read nothing else: what is coded all the same is
+  // relayed plain.
+  const bool coded = *coding != codec::Coding::identity && head.framing != codec::BodyFraming::none;
+  if (coded) exchange.answer_decoder = codec::Decoder::make(*coding);
+  const bool events = head.status == 200 && is_event_stream(head) && exchange.route.streams;
+  if (ws_) {
+    if (events) ws_->splitter.emplace(worker_.shared_.limits.event_bytes_max);
+    return;
+  }
   const bool close = !exchange.head.keep_alive || draining_;
-  if (head.status == 200 && is_event_stream(head)) {
-    exchange.scanner = std::make_unique<codec::SseScanner>(worker_.shared_.limits.event_bytes_max);
+  if (events) {
+    exchange.scanner = codec::make_event_scanner(
+        exchange.route.api, worker_.shared_.limits.event_bytes_max, exchange.hides_usage());
     if (exchange.client_gone) return;
     const std::string fields = limit_fields();
-    stream_.write(client_response_head(head, exchange.id,
-                                       {.chunked = true,
-                                        .close = close,
-                                        .model_changed = model_changed(exchange),
-                                        .fields = fields}));
+    stream_.write(client_response_head(
+        head, exchange.id,
+        {.chunked = true, .close = close, .model_asked = model_asked(exchange), .fields = fields}));
     return;
   }
   // Not a stream: it is kept until its end is known and recorded, then sent whole.
-  exchange.answer_chunked =
-      head.framing != codec::BodyFraming::length && head.framing != codec::BodyFraming::none;
+  exchange.answer_chunked = coded || (head.framing != codec::BodyFraming::length &&
+                                      head.framing != codec::BodyFraming::none);
   const std::string fields = limit_fields();
   exchange.answer_head = client_response_head(head, exchange.id,
                                               {.chunked = exchange.answer_chunked,
                                                .content_length = head.content_length,
                                                .close = close,
-                                               .model_changed = model_changed(exchange),
+                                               .model_asked = model_asked(exchange),
                                                .fields = fields});
 }
 
 void Session::on_upstream_body(std::span<const std::byte> bytes) {
+  if (exchange_) exchange_->record.bytes_down += bytes.size();
+  if (ws_ && ws_->link != nullptr) {
+    on_link_body(bytes);
+    return;
+  }
   Exchange& exchange = *exchange_;
-  exchange.record.bytes_down += bytes.size();
-  if (exchange.scanner) {
-    relay_events(bytes);
-  } else if (exchange.answer.size() + bytes.size() > worker_.shared_.limits.event_bytes_max) {
+  if (!exchange.answer_decoder) {
+    take_answer(bytes);
+    return;
+  }
+  // The client's queue is not looked at in between, so what one piece becomes is bounded.
+  uint64_t room = worker_.shared_.limits.event_bytes_max;
+  auto step = exchange.answer_decoder->next(bytes);
+  while (step.state == codec::Decoder::State::data && step.data.size() <= room) {
+    room -= step.data.size();
+    take_answer(step.data);
+    if (!exchange_ || exchange_->upstream == nullptr) return;
+    step = exchange.answer_decoder->next(bytes);
+  }
+  if (step.state == codec::Decoder::State::need_more) return;
+  exchange.upstream->abandon();
+  on_upstream_failed(RefusalCode::upstream_protocol,
+                     step.state == codec::Decoder::State::fault
+                         ? "the answer's coding is malformed"
+                         : "a piece of the coded answer is over event_bytes_max");
+}
+
+void Session::take_answer(std::span<const std::byte> plain) {
+  Exchange& exchange = *exchange_;
+  if (ws_ && ws_->splitter) {
+    on_split_events(plain);
+  } else if (exchange.scanner) {
+    relay_events(plain);
+  } else if (exchange.answer.size() + plain.size() > worker_.shared_.limits.event_bytes_max) {
     exchange.upstream->abandon();
     on_upstream_failed(RefusalCode::upstream_protocol, "the answer is over event_bytes_max");
   } else {
-    exchange.answer.insert(exchange.answer.end(), bytes.begin(), bytes.end());
+    exchange.answer.insert(exchange.answer.end(), plain.begin(), plain.end());
   }
 }
 
 void Session::relay_events(std::span<const std::byte> bytes) {
   Exchange& exchange = *exchange_;
-  const codec::SseScanner::Output out = exchange.scanner->feed(bytes);
+  const codec::EventScanner::Output out = exchange.scanner->feed(bytes);
   if (!exchange.client_gone) {
     write_chunk(out.held, out.pass);
     exchange.last_event_ms = worker_.now_ms();
@@ -203,21 +253,39 @@ void Session::relay_events(std::span<const std::byte> bytes) {
     settle_exchange(outcome_of(out.terminal->end), &*out.terminal, Exchange::Then::release);
   } else if (!exchange.client_gone && stream_.queued_bytes() > kClientQueueBytesMax &&
              !paused_upstream_) {
-    paused_upstream_ = true;
-    exchange.upstream->pause();
+    pause_upstream();
   }
 }
 
+void Session::pause_upstream() {
+  if (exchange_->upstream == nullptr) return;
+  paused_upstream_ = true;
+  exchange_->upstream->pause();
+}
+
 void Session::on_upstream_end() {
+  if (ws_ && ws_->link != nullptr) {
+    on_upstream_failed(RefusalCode::upstream_unreachable, "the provider closed its WebSocket");
+    return;
+  }
   Exchange& exchange = *exchange_;
+  if (exchange.answer_decoder && !exchange.answer_decoder->complete()) {
+    on_upstream_failed(RefusalCode::upstream_protocol, "the answer's coding ends early");
+    return;
+  }
   attribute_traffic();
   exchange.upstream = nullptr;
   exchange.upstream_ended = true;
   if (exchange.settled) {
-    if (state_ == State::relay) finish_answer();
+    if (state_ == State::relay && !ws_) finish_answer();
     return;  // else the record is on its way and on_durable goes on
   }
-  if (exchange.scanner) {
+  if (exchange.route.operation == Operation::stored) {
+    settle_exchange(exchange.upstream_status < 300 ? Outcome::completed : Outcome::upstream_error,
+                    nullptr, Exchange::Then::finish);
+    return;
+  }
+  if (exchange.scanner || (ws_ && ws_->splitter)) {
     // The stream ended without saying what it cost.
     settle_exchange(Outcome::upstream_error, nullptr, Exchange::Then::finish);
     return;
@@ -225,28 +293,30 @@ void Session::on_upstream_end() {
   const std::string_view json(reinterpret_cast<const char*>(exchange.answer.data()),
                               exchange.answer.size());
   std::optional<codec::ResponseFacts> facts;
-  if (exchange.upstream_status < 300) facts = codec::read_response_object(json);
+  if (exchange.upstream_status < 300) facts = codec::read_response_object(json, exchange.route.api);
   if (facts && facts->usage_malformed) add(worker_.counters_.usage_malformed);
   settle_exchange(facts ? outcome_of(facts->end) : Outcome::upstream_error,
                   facts ? &*facts : nullptr, Exchange::Then::finish);
 }
 
 void Session::on_upstream_failed(RefusalCode code, const std::string& why) {
+  if (ws_) forget_link();
+  // A WebSocket that rests between two requests: the next one will hear that it must begin anew.
+  if (!exchange_ || !exchange_->admitted) return;
   Exchange& exchange = *exchange_;
   attribute_traffic();
   exchange.upstream = nullptr;
   if (exchange.settled) {
     // The record stands. What is missing is behind the terminal event: nobody needs it.
     exchange.upstream_ended = true;
-    if (state_ == State::relay) finish_answer();
+    if (state_ == State::relay && !ws_) finish_answer();
     return;
   }
   spdlog::warn("request={} provider={} {}: {}", to_string(exchange.id), exchange.record.provider,
                policy::shape_of(code).name, why);
-  const bool begun = exchange.scanner != nullptr || exchange.client_gone;
+  const bool begun = answer_begun();
   if (!begun) {
-    exchange.refusal =
-        upstream_refusal(code, exchange.record.provider, worker_.snapshot_->policy->contact());
+    exchange.refusal = upstream_refusal(code);
   }
   settle_exchange(Outcome::upstream_error, nullptr,
                   begun ? Exchange::Then::cut : Exchange::Then::refuse);
@@ -277,7 +347,18 @@ void Session::settle_exchange(Outcome outcome, const codec::ResponseFacts* facts
       then == Exchange::Then::cut || then == Exchange::Then::refuse || then == Exchange::Then::fail;
   if (cut_short && exchange.upstream != nullptr) exchange.upstream->abandon();
   attribute_traffic();
+  if (ws_ && ws_->link != nullptr && exchange.upstream == ws_->link) {
+    if (cut_short) {
+      forget_link();
+    } else {
+      ws_->link->begin_share();
+    }
+  }
   if (cut_short) exchange.upstream = nullptr;
+  // A chat may have told its usage all along.
+  std::optional<codec::ResponseFacts> so_far;
+  if (facts == nullptr && exchange.scanner) so_far = exchange.scanner->facts_so_far();
+  if (so_far) facts = &*so_far;
   ringbuf::UsageRecord& record = exchange.record;
   if (exchange.scanner) record.events = exchange.scanner->events();
   record.duration_ms = worker_.now_ms() - exchange.started_ms;
@@ -290,12 +371,20 @@ void Session::settle_exchange(Outcome outcome, const codec::ResponseFacts* facts
   settle(*exchange.admission.snapshot->policy,
          {.outcome = outcome,
           .facts = facts,
+          .free = exchange.route.operation == Operation::stored,
           .sent_upstream = exchange.sent_upstream,
           .upstream_status = exchange.upstream_status,
-          .visible_output_bytes = exchange.scanner ? exchange.scanner->delta_bytes() : 0,
+          .visible_output_bytes = exchange.scanner ? exchange.scanner->delta_bytes()
+                                  : ws_            ? ws_->delta_bytes
+                                                   : 0,
           .expected_input_tokens = exchange.admission.expected_input_tokens},
          record);
-  settle_budgets(*worker_.shared_.budgets, facts != nullptr && facts->usage.has_value(), record);
+  settle_budgets(*worker_.shared_.budgets, facts != nullptr && facts->usage.has_value(),
+                 exchange.weighed_bytes, record);
+  if (facts != nullptr && !facts->response_id.empty() && exchange.facts.store.value_or(true)) {
+    worker_.shared_.stored_responses.remember(facts->response_id,
+                                              {record.user, exchange.facts.model, record.provider});
+  }
   add(worker_.counters_.outcomes[static_cast<size_t>(outcome)]);
   subtract(worker_.counters_.requests_running);
   if (record.estimated) add(worker_.counters_.estimated);
@@ -318,13 +407,21 @@ void Session::on_settled() {
   Exchange& exchange = *exchange_;
   switch (exchange.then) {
     case Exchange::Then::release:
+      if (ws_) {
+        release_message();
+        return;
+      }
       set_state(State::relay);
       write_chunk(exchange.scanner->release());
       fault_point("released");
       if (exchange.upstream_ended) finish_answer();
       return;
     case Exchange::Then::finish:
-      finish_answer();
+      if (ws_) {
+        finish_message();
+      } else {
+        finish_answer();
+      }
       return;
     case Exchange::Then::refuse: {
       const Refusal refusal = std::move(*exchange.refusal);
@@ -344,13 +441,19 @@ void Session::on_settled() {
 // Ends a stream that has begun with an event that says why, then the connection. An event that was
 // cut in two is ended by an empty line first; who cannot read its half passes over it.
 void Session::fail_answer() {
+  if (ws_) {
+    fail_message();
+    return;
+  }
   const Exchange& exchange = *exchange_;
   std::string event = exchange.scanner->between_events() ? "" : "\n\n";
-  event += policy::refusal_event(*exchange.refusal,
-                                 {.id = to_string(exchange.id),
-                                  .model = exchange.facts.model,
-                                  .created_unix_s = exchange.record.started_unix_ms / 1000,
-                                  .sequence_number = exchange.scanner->events()});
+  event += exchange.route.api == codec::Api::chat_completions
+               ? "data: " + policy::refusal_body(*exchange.refusal) + "\n\n"
+               : policy::refusal_event(*exchange.refusal,
+                                       {.id = to_string(exchange.id),
+                                        .model = exchange.facts.model,
+                                        .created_unix_s = exchange.record.started_unix_ms / 1000,
+                                        .sequence_number = exchange.scanner->events()});
   write_chunk(std::as_bytes(std::span(std::as_const(event))));
   stream_.write(kLastChunk);
   end_exchange(false);

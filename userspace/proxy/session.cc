@@ -3,13 +3,15 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "userspace/base/clock.h"
 #include "userspace/base/fault_point.h"
 #include "userspace/base/text.h"
+#include "userspace/proxy/catalog.h"
+#include "userspace/proxy/coded_body.h"
 #include "userspace/proxy/forward.h"
+#include "userspace/proxy/frames.h"
 #include "userspace/proxy/worker.h"
 
 namespace tollgate::proxy {
@@ -17,20 +19,6 @@ namespace {
 
 using policy::Refusal;
 using policy::RefusalCode;
-
-constexpr size_t kLabelBytesMax = 128;
-std::string label(std::string_view claim) {
-  return std::string(claim.substr(0, kLabelBytesMax));
-}
-
-std::string json_list_of_models(const std::vector<std::string>& models) {
-  nlohmann::json data = nlohmann::json::array();
-  for (const std::string& model : models) {
-    data.push_back({{"id", model}, {"object", "model"}, {"created", 0}, {"owned_by", "tollgate"}});
-  }
-  return nlohmann::json{{"object", "list"}, {"data", std::move(data)}}.dump(
-      -1, ' ', false, nlohmann::json::error_handler_t::replace);
-}
 
 }  // namespace
 
@@ -63,13 +51,18 @@ void Session::on_stream_open() {
 
 void Session::on_stream_data(std::span<const std::byte> plain) {
   if (state_ == State::linger) return;  // dropped, for as long as sweep() lets it
-  if (state_ == State::body && input_.empty()) read_body(plain);  // no copy through input_
+  if (input_.empty()) {                 // no copy through input_
+    if (state_ == State::body) read_body(plain);
+    if (ws_) read_frames(plain);
+  }
+  if (state_ == State::linger || state_ == State::closing) return;
   input_.append(reinterpret_cast<const char*>(plain.data()), plain.size());
   process_input();
   // A client that sends ahead of its answers waits in the kernel's buffers, not in ours.
-  if (exchange_ && state_ != State::body && input_.size() > worker_.shared_.limits.head_bytes_max) {
-    stream_.pause();
-  }
+  const bool ahead = ws_ ? ws_->incoming_complete || stream_.queued_bytes() > kClientQueueBytesMax
+                         : exchange_ && state_ != State::body &&
+                               input_.size() > worker_.shared_.limits.head_bytes_max;
+  if (ahead) stream_.pause();
 }
 
 void Session::on_stream_end(StreamEnd, const Error& error) {
@@ -106,7 +99,9 @@ bool Session::read_on_without_client() {
 }
 
 void Session::on_stream_drained() {
-  if (paused_upstream_ && exchange_ && exchange_->upstream != nullptr) {
+  if (ws_ && !ws_->incoming_complete) stream_.resume();
+  const bool holding = ws_ && exchange_ && exchange_->settled;
+  if (paused_upstream_ && exchange_ && exchange_->upstream != nullptr && !holding) {
     paused_upstream_ = false;
     exchange_->upstream->resume();
   }
@@ -119,6 +114,7 @@ void Session::on_stream_closed() {
 
 void Session::close_session() {
   if (state_ == State::closing) return;
+  if (ws_) drop_link();
   if (exchange_) {
     worker_.forget(*this);
     if (UpstreamConnection* upstream = std::exchange(exchange_->upstream, nullptr)) {
@@ -142,7 +138,13 @@ void Session::process_input() {
   if (processing_) return;
   processing_ = true;
   while (!input_.empty() || state_ == State::body) {
-    if (state_ == State::head) {
+    if (ws_) {
+      std::span<const std::byte> bytes = std::as_bytes(std::span(std::as_const(input_)));
+      const size_t before = bytes.size();
+      read_frames(bytes);
+      input_.erase(0, std::min(before - bytes.size(), input_.size()));
+      if (ws_->incoming_complete || ws_->closing) break;
+    } else if (state_ == State::head) {
       if (!read_head()) break;
     } else if (state_ == State::body) {
       std::span<const std::byte> bytes = std::as_bytes(std::span(std::as_const(input_)));
@@ -157,21 +159,27 @@ void Session::process_input() {
   processing_ = false;
 }
 
-bool Session::read_head() {
+std::unique_ptr<Exchange> Session::new_exchange() {
   auto exchange = std::make_unique<Exchange>(worker_.shared_.body_memory);
+  exchange->started_ms = worker_.now_ms();
+  const int64_t now_unix_ms = wall_unix_ms();
+  exchange->id = make_request_id(now_unix_ms);
+  exchange->record.id = exchange->id;
+  exchange->record.started_unix_ms = now_unix_ms;
+  exchange->record.flow_id = flow_id_;
+  exchange->record.peer_address = to_string(remote_.address);
+  add(worker_.counters_.requests);
+  return exchange;
+}
+
+bool Session::read_head() {
+  codec::RequestHead head;
   const codec::HeadResult result = codec::parse_request_head(
-      input_, {.bytes_max = worker_.shared_.limits.head_bytes_max}, scanned_, exchange->head);
+      input_, {.bytes_max = worker_.shared_.limits.head_bytes_max}, scanned_, head);
   if (result.state == codec::HeadState::need_more) return false;
   scanned_ = 0;
-  exchange_ = std::move(exchange);
-  exchange_->started_ms = worker_.now_ms();
-  const int64_t now_unix_ms = wall_unix_ms();
-  exchange_->id = make_request_id(now_unix_ms);
-  exchange_->record.id = exchange_->id;
-  exchange_->record.started_unix_ms = now_unix_ms;
-  exchange_->record.flow_id = flow_id_;
-  exchange_->record.peer_address = to_string(remote_.address);
-  add(worker_.counters_.requests);
+  exchange_ = new_exchange();
+  exchange_->head = std::move(head);
   if (result.state == codec::HeadState::fault) {
     refuse_head(result);
     return false;
@@ -197,13 +205,24 @@ void Session::begin_request() {
   auto& record = exchange_->record;
   record.endpoint = std::string(head.method.substr(0, 16)) + " " +
                     std::string(head.path.substr(0, kLabelBytesMax));
+  name_session(head);
+  if (identify_request() && meant_for_here()) route();
+}
+
+// What the client says of itself, for reports alone.
+void Session::name_session(const codec::RequestHead& head) {
+  auto& record = exchange_->record;
   record.session_id = label(head.field("session-id"));
   record.thread_id = label(head.field("thread-id"));
   record.subagent = label(head.field("x-openai-subagent"));
+}
+
+bool Session::identify_request() {
+  auto& record = exchange_->record;
   auto who = identify(*worker_.snapshot_, tag_, record.peer_address);
   if (auto* refusal = std::get_if<Refusal>(&who)) {
     refuse(std::move(*refusal));
-    return;
+    return false;
   }
   const policy::Peer& peer = *std::get<const policy::Peer*>(who);
   record.peer_id = peer.tag.peer_id;
@@ -211,9 +230,9 @@ void Session::begin_request() {
   record.groups = peer.groups;
   if (!worker_.admitting_) {
     refuse({RefusalCode::draining, "The gateway is restarting. Try again in a moment.", {}});
-    return;
+    return false;
   }
-  if (meant_for_here()) route();
+  return true;
 }
 
 // Whoever was let in under one name is not served under another (RFC 9110 7.4).
@@ -230,120 +249,83 @@ bool Session::meant_for_here() {
   return false;
 }
 
-// Method and path, exactly; everything else is refused, so that the injected key opens nothing that
-// is not metered here.
 void Session::route() {
   const codec::RequestHead& head = exchange_->head;
-  const bool responses = head.path == "/v1/responses";
-  const bool models = head.path == "/v1/models";
-  if (!responses && !models) {
+  RouteResult found = find_route(head.method, head.path, head.upgrade);
+  if (found.fault == RouteFault::unknown_path) {
     refuse({RefusalCode::endpoint_unknown,
-            "This gateway serves POST /v1/responses and GET /v1/models, not " +
+            "This gateway serves /v1/responses, /v1/chat/completions, /v1/embeddings, "
+            "/v1/images/generations and /v1/models, not " +
                 printable(exchange_->record.endpoint) + ".",
             {}});
-  } else if (head.upgrade) {
-    refuse({RefusalCode::upgrade_refused,
-            "This gateway does not speak WebSocket; use HTTP with server-sent events.",
+    return;
+  }
+  exchange_->route = std::move(found.route);
+  const Operation operation = exchange_->route.operation;
+  if (found.fault == RouteFault::wrong_method) {
+    refuse({RefusalCode::method_not_allowed,
+            "This gateway does not serve " + printable(exchange_->record.endpoint) + ".",
             {}});
-  } else if (responses && head.method == "POST") {
+  } else if (head.upgrade && operation != Operation::websocket) {
+    refuse({RefusalCode::upgrade_refused,
+            "This gateway upgrades GET /v1/responses alone, not " +
+                printable(exchange_->record.endpoint) + ".",
+            {}});
+  } else if (operation == Operation::infer) {
     begin_body();
   } else if (head.content_length.value_or(0) != 0 || head.chunked) {
     refuse({RefusalCode::method_not_allowed,
             printable(exchange_->record.endpoint) + " takes no body here.",
             {}});
-  } else if (responses && head.method == "HEAD") {
-    answer_locally(200, "", true);
-  } else if (models && (head.method == "GET" || head.method == "HEAD")) {
-    const policy::Policy& policy = *worker_.snapshot_->policy;
-    answer_locally(200, json_list_of_models(policy.models_for(*policy.peer_by_tag(tag_))),
-                   head.method == "HEAD");
+  } else if (operation == Operation::websocket) {
+    begin_websocket();
+  } else if (operation == Operation::stored) {
+    begin_stored();
+  } else if (operation == Operation::models) {
+    const Snapshot& snapshot = *worker_.snapshot_;
+    answer_locally(answer_models(snapshot, *snapshot.policy->peer_by_tag(tag_),
+                                 {.object_id = exchange_->route.object_id,
+                                  .query = head.query,
+                                  .if_none_match = head.field("if-none-match")}));
   } else {
-    refuse({RefusalCode::method_not_allowed,
-            "This gateway does not serve " + printable(exchange_->record.endpoint) + ".",
-            {}});
+    answer_locally({});
   }
 }
 
-void Session::begin_body() {
-  const codec::RequestHead& head = exchange_->head;
-  const uint64_t bytes_max = worker_.shared_.limits.body_bytes_max;
-  const std::string_view coding = head.field("content-encoding");
-  if (!coding.empty() && !codec::equals_ignoring_case(coding, "identity")) {
-    refuse({RefusalCode::body_encoding,
-            "This gateway must read the request body and cannot decode \"" +
-                printable(label(coding)) + "\". Send it uncompressed.",
-            {}});
+// The provider keeps the responses of all users under one key: only whoever made one may ask.
+void Session::begin_stored() {
+  Exchange& exchange = *exchange_;
+  const auto stored =
+      worker_.shared_.stored_responses.find(exchange.route.object_id, exchange.record.user);
+  const Refusal unknown{
+      RefusalCode::response_unknown,
+      "This gateway knows no stored response \"" + printable(exchange.route.object_id) +
+          "\" of yours. It knows those that you made through it since it started.",
+      {}};
+  if (!stored) {
+    refuse(unknown);
     return;
   }
-  if (!head.chunked && head.content_length.value_or(0) == 0) {
-    refuse({RefusalCode::body_required, "POST /v1/responses needs a JSON body.", {}});
+  exchange.facts.model = stored->model;
+  exchange.record.model_asked = label(stored->model);
+  exchange.route.upstream_path += stored_query(exchange.head.query);
+  if (!admit_request(true)) return;
+  if (exchange.admission.target->provider != stored->provider) {
+    // Another policy allows the model now, and that one's provider never heard of it.
+    exchange.admission.changes.clear();
+    void_request(unknown);
     return;
   }
-  if (head.content_length.value_or(0) > bytes_max) {
-    refuse({RefusalCode::body_too_large,
-            "The request is " + std::to_string(*head.content_length) +
-                " bytes; this gateway takes at most " + std::to_string(bytes_max) + ".",
-            {}});
-    return;
-  }
-  if (head.expect_continue) stream_.write("HTTP/1.1 100 Continue\r\n\r\n");
-  body_remaining_ = head.content_length.value_or(0);
-  set_state(State::body);
-}
-
-// Advances `bytes` past what belongs to this request.
-void Session::read_body(std::span<const std::byte>& bytes) {
-  if (!exchange_->head.chunked) {
-    const size_t own = static_cast<size_t>(std::min<uint64_t>(bytes.size(), body_remaining_));
-    const auto run = bytes.first(own);
-    bytes = bytes.subspan(own);
-    body_remaining_ -= own;
-    if (append_body(run) && body_remaining_ == 0) end_body();
-    return;
-  }
-  while (state_ == State::body) {
-    const auto step = exchange_->chunks.next(bytes);
-    switch (step.state) {
-      case codec::ChunkedDecoder::State::data:
-        if (!append_body(step.data)) return;
-        break;
-      case codec::ChunkedDecoder::State::need_more:
-        return;
-      case codec::ChunkedDecoder::State::done:
-        end_body();
-        return;
-      case codec::ChunkedDecoder::State::fault:
-        refuse({RefusalCode::head_malformed,
-                "This gateway could not read the request's chunked body.",
-                {}});
-        return;
-    }
-  }
-}
-
-bool Session::append_body(std::span<const std::byte> bytes) {
-  const uint64_t bytes_max = worker_.shared_.limits.body_bytes_max;
-  if (exchange_->body.size() + bytes.size() > bytes_max) {
-    refuse({RefusalCode::body_too_large,
-            "The request is larger than the " + std::to_string(bytes_max) +
-                " bytes that this gateway takes.",
-            {}});
-    return false;
-  }
-  if (!exchange_->body.append(bytes, exchange_->head.content_length.value_or(0))) {
-    refuse({RefusalCode::overloaded,
-            "The gateway holds as many requests as it may. Try again in a moment.",
-            {}});
-    return false;
-  }
-  return true;
+  hold_request();
 }
 
 void Session::end_body() {
   Exchange& exchange = *exchange_;
-  exchange.record.bytes_up = exchange.body.size();
-  codec::InspectResult inspected = worker_.inspector_.inspect(exchange.body.bytes());
-  if (exchange.body.size() > (size_t{1} << 20)) worker_.inspector_.trim();
+  if (!decode()) return;
+  const Body& text = exchange.text();
+  exchange.record.bytes_up = text.size();
+  codec::InspectResult inspected = worker_.inspector_.inspect(text.bytes(), exchange.route.api);
+  if (text.size() > (size_t{1} << 20)) worker_.inspector_.trim();
   if (inspected.fault != codec::BodyFault::none) {
     const RefusalCode code =
         inspected.fault == codec::BodyFault::duplicate_key   ? RefusalCode::json_duplicate_key
@@ -355,12 +337,40 @@ void Session::end_body() {
   exchange.facts = std::move(inspected.facts);
   exchange.record.model_asked = label(exchange.facts.model);
   exchange.record.tier = label(exchange.facts.service_tier);
+  weigh_request();
+  if (exchange.facts.stream && !exchange.route.streams) {
+    refuse({RefusalCode::feature_denied,
+            printable(exchange.record.endpoint) + " is not streamed through this gateway: its cost "
+                                                  "could not be metered. Ask without \"stream\".",
+            "stream"});
+    return;
+  }
+  if (admit_request(false)) hold_request();
+}
+
+// How much the provider will read, which is what holds and estimates are sized by.
+void Session::weigh_request() {
+  Exchange& exchange = *exchange_;
+  exchange.weighed_bytes = exchange.text().size();
+  const std::string& previous = exchange.facts.previous_response_id;
+  if (previous.empty()) return;
+  if (ws_ && previous == ws_->last_response_id) {
+    exchange.weighed_bytes += ws_->conversation_bytes;
+  } else {
+    exchange.facts.refers_elsewhere = true;
+  }
+}
+
+bool Session::admit_request(bool free) {
+  Exchange& exchange = *exchange_;
   auto admitted =
       admit({.snapshot = worker_.snapshot_,
              .tag = tag_,
              .id = exchange.id,
              .facts = &exchange.facts,
-             .body_bytes = exchange.body.size(),
+             .form = {exchange.route.api, exchange.route.is_compaction},
+             .body_bytes = exchange.weighed_bytes,
+             .free = free,
              .budgets = worker_.shared_.budgets,
              .store_healthy = worker_.ledger_has_room() && worker_.shared_.store_healthy(),
              .draining = !worker_.admitting_,
@@ -368,12 +378,12 @@ void Session::end_body() {
   if (auto* denial = std::get_if<Denial>(&admitted)) {
     exchange.admission.standing = std::move(denial->standing);
     refuse(std::move(denial->refusal));
-    return;
+    return false;
   }
   exchange.admission = std::get<Admission>(std::move(admitted));
   exchange.admitted = true;
   add(worker_.counters_.requests_running);
-  hold_request();
+  return true;
 }
 
 // Nothing is sent before the hold is on disk: a crash from here on finds it there.
@@ -401,21 +411,6 @@ void Session::hold_request() {
   }
 }
 
-// The fields that policy sets, and no other byte. What comes out is read again before it is sent.
-bool Session::rewrite_body() {
-  Exchange& exchange = *exchange_;
-  if (exchange.admission.changes.empty()) return true;
-  const std::string_view text(reinterpret_cast<const char*>(exchange.body.bytes().data()),
-                              exchange.body.size());
-  const auto changed = codec::rewrite_fields(text, exchange.admission.changes);
-  if (!changed) return false;
-  exchange.body.release();
-  if (!exchange.body.append(std::as_bytes(std::span(*changed)), changed->size())) return false;
-  const codec::InspectResult again = worker_.inspector_.inspect(exchange.body.bytes());
-  return again.fault == codec::BodyFault::none &&
-         again.facts.model == exchange.admission.served_model;
-}
-
 // Admitted, but nothing was sent: the hold is given back. The client does not wait for the record,
 // which may be what cannot be written.
 void Session::void_request(Refusal refusal) {
@@ -429,12 +424,14 @@ void Session::void_request(Refusal refusal) {
 
 // ---- answers of our own ------------------------------------------------------------------------
 
-void Session::answer_locally(int status, std::string body, bool head_only) {
+void Session::answer_locally(LocalAnswer answer) {
   const bool close = !exchange_->head.keep_alive || draining_;
-  stream_.write(local_answer({status, std::move(body), head_only, close}, exchange_->id));
+  answer.close = close;
+  answer.head_only = exchange_->head.method == "HEAD" || answer.status == 304;
+  stream_.write(local_answer(answer, exchange_->id));
   spdlog::info("request={} user={} peer={} endpoint=\"{}\" status={}{}", to_string(exchange_->id),
                exchange_->record.user, exchange_->record.peer_address,
-               printable(exchange_->record.endpoint), status, via_field());
+               printable(exchange_->record.endpoint), answer.status, via_field());
   end_exchange(!close);
 }
 
@@ -464,14 +461,21 @@ void Session::refuse(Refusal refusal) {
 // Writes the answer and ends the exchange. What of the request was not read makes the connection
 // useless for the next one.
 void Session::send_refusal(const Refusal& refusal) {
+  if (ws_) {
+    write_event(error_frame(refusal, limit_fields() + refusal_fields(refusal)));
+    end_message();
+    return;
+  }
   const codec::RequestHead& head = exchange_->head;
   const bool body_unread =
-      state_ == State::body
+      state_ == State::body || state_ == State::memory
           ? exchange_->head.chunked || body_remaining_ != 0
           : state_ == State::head && (head.chunked || head.content_length.value_or(0) != 0);
   const bool head_unread = head.method.empty();
   const bool close = head_unread || body_unread || !head.keep_alive || draining_;
-  stream_.write(local_answer({.status = policy::shape_of(refusal.code).http_status,
+  // Whatever stands in the way of an upgrade is said to the request that follows by HTTP.
+  const int status = head.upgrade ? 426 : policy::shape_of(refusal.code).http_status;
+  stream_.write(local_answer({.status = status,
                               .body = policy::refusal_body(refusal),
                               .head_only = head.method == "HEAD",
                               .close = close,
@@ -497,9 +501,10 @@ void Session::end_exchange(bool keep_alive) {
 }
 
 // How far the limits that bind this request are used, in the fields that Codex reads: it warns a
-// person at 75, 90 and 95 percent.
+// person at 75, 90 and 95 percent. And which models this person may use, as the catalogue's tag.
 std::string Session::limit_fields() const {
-  return codex_limit_fields(exchange_->admission.standing, exchange_->admission.warning);
+  return codex_limit_fields(exchange_->admission.standing, exchange_->admission.warning) +
+         models_etag_field(*worker_.snapshot_, tag_);
 }
 
 }  // namespace tollgate::proxy

@@ -69,6 +69,18 @@ void price(const policy::Policy& policy, ringbuf::UsageRecord& record) {
 
 }  // namespace
 
+ringbuf::Outcome outcome_of(codec::ResponseEnd end) {
+  switch (end) {
+    case codec::ResponseEnd::completed:
+      return ringbuf::Outcome::completed;
+    case codec::ResponseEnd::failed:
+      return ringbuf::Outcome::failed;
+    case codec::ResponseEnd::incomplete:
+      return ringbuf::Outcome::incomplete;
+  }
+  return ringbuf::Outcome::upstream_error;
+}
+
 void settle(const policy::Policy& policy, const Settlement& settlement,
             ringbuf::UsageRecord& record) {
   record.outcome = settlement.outcome;
@@ -79,7 +91,7 @@ void settle(const policy::Policy& policy, const Settlement& settlement,
     if (!facts->service_tier.empty()) record.tier = facts->service_tier;
   }
   // Nothing left, or the provider refused the request: both cost nothing.
-  if (!settlement.sent_upstream || settlement.upstream_status >= 300) {
+  if (settlement.free || !settlement.sent_upstream || settlement.upstream_status >= 300) {
     record.price_version = policy.prices().version();
     return;
   }

@@ -15,6 +15,8 @@
 
 namespace tollgate::proxy {
 
+struct Catalog;
+
 // A provider made ready to be dialled. The key never leaves this struct but into a request head.
 struct Target {
   std::string provider;
@@ -22,6 +24,7 @@ struct Target {
   std::string host;
   std::string authority;  // the Host field: port only when it is not the scheme's
   std::string path_prefix;
+  bool websocket = false;  // else a client's WebSocket is bridged to HTTP
   std::string key_name;
   std::shared_ptr<const Secret> key;
   std::shared_ptr<const tls::ClientContext> tls;  // null: plain http on loopback
@@ -34,6 +37,8 @@ struct Snapshot {
   std::shared_ptr<const policy::Policy> policy;
   std::vector<std::shared_ptr<const Target>> targets;
   std::shared_ptr<const tls::ServerContext> server_tls;  // null: plain_http
+  std::shared_ptr<const Catalog> catalog;                // gateway.model_catalog; null: none
+  std::shared_ptr<const Secret> metadata_key;            // null: no policy hashes turn metadata
   // The gateway's own addresses, where others are intercepted as well; else empty.
   std::vector<Endpoint> own_endpoints;
 

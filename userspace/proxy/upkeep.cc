@@ -2,6 +2,8 @@
 // own way is in session.cc and relay.cc.
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+
 #include "userspace/proxy/forward.h"
 #include "userspace/proxy/session.h"
 #include "userspace/proxy/worker.h"
@@ -15,8 +17,12 @@ using policy::RefusalCode;
 // After a refusal the client may still be sending its body; reading it avoids the RST that would
 // destroy the answer before it was read (RFC 9112 9.6).
 constexpr int64_t kLingerMs = 10'000;
+// Behind a close frame the client has nothing more to say than its own.
+constexpr int64_t kCloseMs = 1'000;
 // Who connected just before a drain hears in words why he is not served, if he asks within this.
 constexpr int64_t kFirstRequestMs = 1'000;
+// A client that sends nothing for so long is gone, or means to be in the way.
+constexpr int64_t kSilentBodyMs = 10'000;
 // How long an answer's end may wait for its record. The record itself stays in line for the ledger.
 constexpr int64_t kSettleMs = 5'000;
 
@@ -33,6 +39,10 @@ void Session::sweep(int64_t now_ms) {
       }
       return;
     case State::head:
+      if (ws_) {
+        sweep_websocket(now_ms);
+        return;
+      }
       if (draining_ && input_.empty() && in_state_ms > kFirstRequestMs) {
         close_session();
         return;
@@ -42,8 +52,15 @@ void Session::sweep(int64_t now_ms) {
         close_session();
       }
       return;
-    case State::body:
+    case State::memory:
       if (in_state_ms > int64_t{limits.client_request_ms}) {
+        refuse({RefusalCode::overloaded,
+                "The gateway has had no memory for this request for too long. Try again.",
+                {}});
+      }
+      return;
+    case State::body:
+      if (in_state_ms > int64_t{limits.client_request_ms} || keeps_others_waiting(now_ms)) {
         refuse({RefusalCode::request_timeout,
                 "The request's body did not arrive in time. Try again.",
                 {}});
@@ -80,24 +97,38 @@ void Session::sweep(int64_t now_ms) {
       if (in_state_ms > kSettleMs) on_settle_timeout();
       return;
     case State::linger:
-      if (in_state_ms > kLingerMs) close_session();
+      if (in_state_ms > (ws_ ? kCloseMs : kLingerMs)) close_session();
       return;
     case State::closing:
       return;
   }
 }
 
+// The memory of a body is its own from its first byte on. While others wait for it, its client must
+// go on sending.
+bool Session::keeps_others_waiting(int64_t now_ms) const {
+  return now_ms - std::max(since_ms_, stream_.last_progress_ms()) > kSilentBodyMs &&
+         worker_.shared_.body_memory.has_line();
+}
+
 // Codex gives up on a stream that is silent for long, and counts any event as life; comments it
 // does not count. The event goes between two others, never into one.
 void Session::send_keepalive(int64_t now_ms) {
   Exchange& exchange = *exchange_;
-  if (!exchange.scanner || exchange.settled || stream_.queued_bytes() > 0 ||
+  if ((!exchange.scanner && !ws_) || exchange.settled || stream_.queued_bytes() > 0 ||
       now_ms - exchange.last_event_ms < int64_t{worker_.shared_.limits.keepalive_ms} ||
-      !exchange.scanner->between_events()) {
+      (exchange.scanner && !exchange.scanner->between_events())) {
     return;
   }
-  constexpr std::string_view kEvent = "data: {\"type\":\"gateway.keepalive\"}\n\n";
-  write_chunk(std::as_bytes(std::span(kEvent)));
+  constexpr std::string_view kEvent = R"({"type":"gateway.keepalive"})";
+  if (ws_) {
+    write_event(kEvent);
+  } else {
+    // Programs that read a chat expect its chunks and nothing else: they get a comment.
+    const bool chat = exchange.route.api == codec::Api::chat_completions;
+    const std::string event = chat ? ": keepalive\n\n" : "data: " + std::string(kEvent) + "\n\n";
+    write_chunk(std::as_bytes(std::span(event)));
+  }
   exchange.last_event_ms = now_ms;
 }
 
@@ -110,7 +141,7 @@ void Session::on_settle_timeout() {
     fail_answer();  // the end of no answer, so nothing is hidden by saying why
     return;
   }
-  if (exchange_->scanner || exchange_->client_gone) {
+  if (ws_ || answer_begun()) {
     close_session();
     return;
   }
@@ -120,7 +151,12 @@ void Session::on_settle_timeout() {
 
 void Session::drain() {
   draining_ = true;
-  if (served_ && state_ == State::head && input_.empty()) close_session();
+  if (!served_ || state_ != State::head || !input_.empty()) return;
+  if (!ws_) {
+    close_session();
+  } else if (!ws_->incoming) {
+    close_websocket(codec::kCloseServiceRestart, "the gateway restarts");
+  }
 }
 
 // Mid-stream, what time mends is a stream without an end, which the client asks for again by
@@ -132,7 +168,7 @@ void Session::cut(Refusal why) {
   }
   spdlog::warn("request={} user={} cut: {}", to_string(exchange_->id), exchange_->record.user,
                why.message);
-  const bool begun = exchange_->scanner != nullptr || exchange_->client_gone;
+  const bool begun = answer_begun();
   const bool transient = policy::shape_of(why.code).http_status == 503;
   if (!exchange_->client_gone && (!begun || !transient)) exchange_->refusal = std::move(why);
   settle_exchange(ringbuf::Outcome::cut, nullptr,
@@ -166,6 +202,8 @@ std::string_view Session::state_name() const {
       return "handshake";
     case State::head:
       return "idle";
+    case State::memory:
+      return "queued";
     case State::body:
       return "uploading";
     case State::hold:
@@ -191,7 +229,8 @@ std::string Session::via_field() const {
 }
 
 bool Session::may_be_admitted() const {
-  return state_ == State::handshake || state_ == State::head || state_ == State::body;
+  return state_ == State::handshake || state_ == State::head || state_ == State::memory ||
+         state_ == State::body;
 }
 
 bool Session::info(SessionInfo& out) const {
@@ -202,7 +241,7 @@ bool Session::info(SessionInfo& out) const {
          .model = record.model_asked,
          .state = std::string(state_name()),
          .started_unix_ms = record.started_unix_ms,
-         .events = exchange_->scanner ? exchange_->scanner->events() : 0,
+         .events = exchange_->scanner ? exchange_->scanner->events() : record.events,
          .bytes_down = record.bytes_down,
          .peer_address = record.peer_address,
          .session_id = record.session_id,

@@ -35,14 +35,39 @@ void UpstreamConnection::send_request(std::string head, Body body) {
   reading_ = Reading::head;
   scanned_ = 0;
   chunks_ = {};
+  const FlushList::Turn turn(pool_.flush_list_);
+  stream_.write(head);
+  wipe(head);
+  send_body(std::move(body));
+}
+
+void UpstreamConnection::send_upgrade(std::string head) {
+  upgrading_ = true;
+  send_request(std::move(head), Body(pool_.no_memory_));
+}
+
+void UpstreamConnection::send_frames(Body frames) {
+  TG_ASSERT(upgrading_);
+  const FlushList::Turn turn(pool_.flush_list_);
+  send_body(std::move(frames));
+}
+
+void UpstreamConnection::send_control(std::span<const std::byte> frame) {
+  if (!request_sent_ || !stream_.open()) return;
+  const FlushList::Turn turn(pool_.flush_list_);
+  stream_.write(frame);
+}
+
+void UpstreamConnection::send_body(Body body) {
   request_sent_ = false;
   body_.emplace(std::move(body));
   unsent_ = body_->bytes();
   since_ms_ = pool_.loop_.now_monotonic_ms();
-  const FlushList::Turn turn(pool_.flush_list_);
-  stream_.write(head);
-  wipe(head);
   send_body_slice();
+}
+
+void UpstreamConnection::begin_share() {
+  before_ = {before_.flow_id, stream_.wire_sent(), stream_.wire_received()};
 }
 
 void UpstreamConnection::send_body_slice() {
@@ -125,7 +150,8 @@ bool UpstreamConnection::read_head() {
       return false;
     }
     scanned_ = 0;
-    if (head.status < 200) {  // 100 and 103 mean nothing here; 101 was never asked for
+    const bool upgraded = upgrading_ && head.status == 101;
+    if (head.status < 200 && !upgraded) {  // 100 and 103 mean nothing here
       if (head.status == 101) {
         fail(RefusalCode::upstream_protocol, "the provider switched protocols unasked");
         return false;
@@ -134,7 +160,7 @@ bool UpstreamConnection::read_head() {
       continue;
     }
     reading_ = Reading::body;
-    framing_ = head.framing;
+    framing_ = upgraded ? codec::BodyFraming::until_close : head.framing;
     body_remaining_ = head.content_length;
     keep_alive_ = head.keep_alive && framing_ != codec::BodyFraming::until_close;
     // The views of `head` point into `whole`, which lives until the user has read them.
@@ -288,6 +314,7 @@ bool UpstreamConnection::timed_out(int64_t now_ms, const policy::Limits& limits)
     case State::idle:
       return over(since_ms_, limits.upstream_idle_pool_ms);
     case State::exchange:
+      if (resting_) return false;
       if (!request_sent_) return over(stream_.last_progress_ms(), limits.upstream_silence_ms);
       if (reading_ == Reading::head) return over(since_ms_, limits.upstream_first_byte_ms);
       return over(stream_.last_progress_ms(), limits.upstream_silence_ms);

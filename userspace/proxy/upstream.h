@@ -58,6 +58,16 @@ class UpstreamConnection final : StreamEvents {
   // `head` is written anew by forward.h and wiped here. The body goes with the connection, since
   // the kernel may still read from it when the exchange is gone.
   void send_request(std::string head, Body body);
+  // Asks for a WebSocket; a 101 is the answer's head, and its body is frames, without end.
+  void send_upgrade(std::string head);
+  // On an upgraded connection. The second is for what is small, and is lost while a message of
+  // the first is on its way.
+  void send_frames(Body frames);
+  void send_control(std::span<const std::byte> frame);
+  // What the connection carries from now on belongs to the next exchange.
+  void begin_share();
+  // An upgraded connection between two exchanges is not late, however long it is silent.
+  void rest(bool resting) { resting_ = resting; }
   void pause() { stream_.pause(); }
   void resume() { stream_.resume(); }
   // The exchange lets go before the end: the connection is closed.
@@ -86,6 +96,7 @@ class UpstreamConnection final : StreamEvents {
   void read_body(std::span<const std::byte> bytes);
   bool read_chunks(std::span<const std::byte> bytes);
   void pass_body(std::span<const std::byte> bytes);
+  void send_body(Body body);
   void send_body_slice();
   void complete();
   void fail(policy::RefusalCode code, const std::string& why);
@@ -110,6 +121,8 @@ class UpstreamConnection final : StreamEvents {
   std::optional<Body> body_;           // of the request, until it is sent
   std::span<const std::byte> unsent_;  // the part of it that the stream does not have
   bool request_sent_ = true;
+  bool upgrading_ = false;  // a 101 was asked for
+  bool resting_ = false;
   int64_t since_ms_ = 0;  // when the present state began
   uint64_t dropped_bytes_ = 0;
   // For traffic(): what the connection had carried when the exchange took it, and at its end.
@@ -156,6 +169,7 @@ class UpstreamPool {
   const policy::Limits& limits_;
   TlsCounters& tls_counters_;
   std::function<void()> emptied_;
+  BodyMemory no_memory_{0};  // of requests without a body
   std::unordered_map<UpstreamConnection*, std::unique_ptr<UpstreamConnection>> connections_;
   std::unordered_map<std::string, std::vector<UpstreamConnection*>> idle_;  // by pool key, LIFO
 };

@@ -162,6 +162,14 @@ void Worker::forget(const Session& session) {
   }
 }
 
+void Worker::wake_waiting_bodies() {
+  loop_->post([this] {
+    const FlushList::Turn turn(flush_list_);
+    for (size_t i = sessions_.size(); i-- > 0;)
+      sessions_[i]->on_body_memory();
+  });
+}
+
 void Worker::on_lane_notify() {
   const FlushList::Turn turn(flush_list_);
   uint64_t ignored = 0;

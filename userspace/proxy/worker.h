@@ -24,6 +24,7 @@
 #include "userspace/proxy/counters.h"
 #include "userspace/proxy/session.h"
 #include "userspace/proxy/snapshot.h"
+#include "userspace/proxy/stored_responses.h"
 #include "userspace/proxy/stream.h"
 #include "userspace/proxy/upstream.h"
 
@@ -35,6 +36,7 @@ struct Shared {
       : limits(given), body_memory(given.body_memory_bytes_max) {}
   const policy::Limits limits;
   BodyMemory body_memory;
+  StoredResponses stored_responses;
   std::atomic<uint32_t> connections{0};
   std::function<bool()> store_healthy;
   // Traffic without a record was seen, and on_unmetered = "refuse": nothing is admitted.
@@ -94,6 +96,7 @@ class Worker final : io::ListenerEvents {
   void await_durable(uint64_t sequence, Session& session);
   void forget(const Session& session);  // it no longer waits
   void remove(Session& session);
+  void wake_waiting_bodies();  // from any thread: one of this worker's has its memory
   bool ledger_has_room() const { return delayed_.empty(); }
   int64_t now_ms() const { return loop_->now_monotonic_ms(); }
 

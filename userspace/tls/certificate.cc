@@ -1,6 +1,7 @@
 #include "userspace/tls/certificate.h"
 
 #include <arpa/inet.h>
+#include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <time.h>
 
@@ -19,6 +20,20 @@ std::string name_of(const GENERAL_NAME& name) {
   const int family = ASN1_STRING_length(name.d.iPAddress) == 4 ? AF_INET : AF_INET6;
   const bool whole = family == AF_INET || ASN1_STRING_length(name.d.iPAddress) == 16;
   if (whole) ::inet_ntop(family, ASN1_STRING_get0_data(name.d.iPAddress), text, sizeof text);
+  return text;
+}
+
+std::string fingerprint_of(const X509& certificate) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned length = 0;
+  if (X509_digest(&certificate, EVP_sha256(), digest, &length) != 1) return {};
+  std::string text;
+  for (unsigned i = 0; i < length; ++i) {
+    constexpr std::string_view kDigits = "0123456789ABCDEF";
+    if (i > 0) text += ':';
+    text += kDigits[digest[i] >> 4];
+    text += kDigits[digest[i] & 0xf];
+  }
   return text;
 }
 
@@ -42,6 +57,7 @@ Result<CertificateFacts> read_certificate(const std::string& file) {
                  "a PEM file that is there and begins with the gateway's certificate"};
   }
   CertificateFacts facts;
+  facts.sha256 = fingerprint_of(*leaf);
   tm expires{};
   if (ASN1_TIME_to_tm(X509_get0_notAfter(leaf.get()), &expires) == 1) {
     facts.expires_unix_s = ::timegm(&expires);

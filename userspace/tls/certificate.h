@@ -12,6 +12,7 @@ namespace tollgate::tls {
 struct CertificateFacts {
   std::vector<std::string> names;  // subjectAltName: DNS names and addresses
   int64_t expires_unix_s = 0;
+  std::string sha256;  // "AB:CD:...", as openssl x509 -fingerprint -sha256 shows it
 };
 // Of the first certificate in a PEM file.
 Result<CertificateFacts> read_certificate(const std::string& file);

@@ -205,8 +205,10 @@ Status OpensslChannel::read_records(const std::function<void(std::span<const std
 Status OpensslChannel::send(std::span<const std::byte> plain, Bytes& wire_out) {
   if (state_ != State::open) return Error{Fault::self, 0, "send before the handshake", {}};
   if (plain.empty()) return {};
-  // Records and their overhead, at once: growing by halves would copy each record again.
-  wire_out.reserve(wire_out.size() + plain.size() + (plain.size() / kRecordBytesMax + 1) * 32);
+  // Records and their overhead, at once: growing by halves would copy each record again. Where much
+  // is queued already, it doubles: room for each write alone would copy the queue each time.
+  const size_t needed = wire_out.size() + plain.size() + (plain.size() / kRecordBytesMax + 1) * 32;
+  if (needed > wire_out.capacity()) wire_out.reserve(std::max(needed, 2 * wire_out.size()));
   Bytes* const outer = std::exchange(out_, &wire_out);
   ERR_clear_error();
   size_t written = 0;

@@ -40,7 +40,7 @@ def parse(arguments):
     run = verbs.add_parser("run", parents=[common], help="run a command on a client's machine")
     run.add_argument("client", choices=USERS)
     run.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND")
-    verbs.add_parser("install-codex", help="install the pinned client into the cache")
+    verbs.add_parser("install-codex", help="install the pinned clients and SDKs into the cache")
     return parser.parse_args(arguments)
 
 

@@ -100,8 +100,15 @@ class Connection:
             headers[name.lower()] = value.strip()
         return status, headers
 
-    def chunks(self):
-        while (size := int(self._file.readline().split(b";")[0] or b"0", 16)):
+    def chunks(self, strict=False):
+        """`strict`: raises when the stream ends without its last chunk."""
+        while True:
+            line = self._file.readline()
+            if strict and not line:
+                raise ConnectionError("the stream ended without its last chunk")
+            size = int(line.split(b";")[0] or b"0", 16)
+            if size == 0:
+                break
             yield self._file.read(size)
             self._file.readline()
         self._file.readline()
@@ -110,7 +117,10 @@ class Connection:
         status, headers = self.head()
         while status == 100:
             status, headers = self.head()
-        if to_head or status in (204, 304):
+        return Response(status, headers, b"") if to_head else self.body_after(status, headers)
+
+    def body_after(self, status, headers):
+        if status in (204, 304):
             body = b""
         elif headers.get("transfer-encoding", "").lower() == "chunked":
             body = b"".join(self.chunks())

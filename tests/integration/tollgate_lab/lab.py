@@ -12,7 +12,7 @@ import tempfile
 import urllib.parse
 
 from tollgate_lab import net, tunnel
-from tollgate_lab.codex import codex_folder
+from tollgate_lab.codex import COMMANDS, codex_folder, program
 from tollgate_lab.config import (CONTACT, GATEWAY, GATEWAY6, USERS, codex_config, gateway_config)
 from tollgate_lab.gate import Gate
 from tollgate_lab.pki import Authority
@@ -55,7 +55,8 @@ class Lab:
     def __init__(self, build=None, tunnel_kind="veth", provider_url=None, provider_key=None,
                  workers=2, io="io_uring", steering="bpf", plain_http=False, limits=None,
                  gateway=True, state_size=None, provider_certificate_for=PROVIDER_NAME,
-                 policies=None, groups=None, gateway_settings=None, daemon=True):
+                 policies=None, groups=None, gateway_settings=None, provider_settings=None,
+                 daemon=True):
         self.build = pathlib.Path(build) if build else default_build()
         self.tunnel_kind = tunnel_kind
         self.provider_url = provider_url
@@ -63,6 +64,7 @@ class Lab:
         self.settings = {"workers": workers, "io": io, "steering": steering,
                          "plain_http": plain_http}
         self.gateway_settings = gateway_settings or {}
+        self.provider_settings = provider_settings or {}
         self.limits = limits or {}
         self.rules = {"policies": policies, "groups": groups}
         self.with_gateway = gateway
@@ -188,6 +190,10 @@ class Lab:
             self.codex = self.folder / "codex"
             self.codex.mkdir()
             self._mount("--bind", "-o", "ro", codex, self.codex)
+            commands = self.folder / "bin"
+            commands.mkdir()
+            for version, command in COMMANDS.items():
+                (commands / command).symlink_to(program(self.codex, version))
         for name in self.clients:
             home = self.home(name)
             (home / ".codex").mkdir(parents=True)
@@ -228,6 +234,10 @@ class Lab:
         lines = self.mock_log.read_text(encoding="utf-8").splitlines()
         records = [json.loads(line) for line in lines]
         return [r for r in records if all(r.get(k) == v for k, v in fields.items())]
+
+    def mock_messages(self, **fields):
+        """What came over WebSocket; the log has a line for each upgrade and each end, too."""
+        return [r for r in self.mock_seen(websocket=True, **fields) if "message" in r]
 
     @contextlib.contextmanager
     def mock_answers(self, **scenario):
@@ -271,6 +281,7 @@ class Lab:
         if self.provider_url:
             table = {"name": "outside", "base_url": self.provider_url,
                      "connect_to": f"127.0.0.1:{RELAY_PORT}"}
+        table.update(self.provider_settings)
         table["keys"] = [{"name": "main", "file": str(self.key_file)}]
         return table
 
@@ -333,6 +344,13 @@ class Lab:
         done = self.ctl("reload", check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
+    def change_provider(self, **settings):
+        """The same of the provider's settings; nothing happens when they are as they were."""
+        changed = {**self.provider_settings, **settings}
+        if changed != self.provider_settings:
+            self.provider_settings = changed
+            self.change_rules()
+
     def reload(self):
         """True when the daemon took the new configuration."""
         return self.ctl("reload", check=False).returncode == 0
@@ -383,10 +401,11 @@ class Lab:
         home = self.home(name)
         path = "/usr/local/bin:/usr/bin:/bin"
         if self.codex is not None:
-            path = f"{self.codex}/node_modules/.bin:{path}"
+            path = f"{self.folder}/bin:{path}"
         return {"HOME": str(home), "PATH": path, "CODEX_HOME": str(home / ".codex"),
                 "CODEX_CA_CERTIFICATE": str(home / "ca.pem"), "SSL_CERT_FILE": str(home / "ca.pem"),
-                "CURL_CA_BUNDLE": str(home / "ca.pem"), "TERM": "xterm", "LANG": "C.UTF-8"}
+                "CURL_CA_BUNDLE": str(home / "ca.pem"),
+                "NODE_EXTRA_CA_CERTS": str(home / "ca.pem"), "TERM": "xterm", "LANG": "C.UTF-8"}
 
     def client_command(self, name, *command):
         return net.entering(self.clients[name], "setpriv", f"--reuid={UNPRIVILEGED_ID}",
@@ -399,8 +418,19 @@ class Lab:
         return subprocess.run(self.client_command(name, *command), env=self.client_env(name),
                               cwd=self.home(name) / "work", timeout=timeout, check=False, **options)
 
-    def codex_exec(self, name, prompt, *options, timeout=180):
-        return self.run(name, "codex", "exec", "--skip-git-repo-check", "--json", *options, prompt,
+    def run_node(self, name, script, *arguments, **options):
+        """A module that may import the pinned packages: those are looked for beside the file."""
+        folder = self.home(name) / "work"
+        packages = folder / "node_modules"
+        if not packages.exists():
+            packages.symlink_to(self.codex / "node_modules")
+        place = folder / pathlib.Path(script).name
+        shutil.copyfile(script, place)
+        return self.run(name, "env", f"GATEWAY_URL={self.base_url}", "node", str(place),
+                        *arguments, **options)
+
+    def codex_exec(self, name, prompt, *options, program="codex", timeout=180):
+        return self.run(name, program, "exec", "--skip-git-repo-check", "--json", *options, prompt,
                         timeout=timeout)
 
     def connect(self, name, source=None, family=socket.AF_INET):

@@ -74,6 +74,17 @@ TEST(BodyInspector, AcceptsOrRefusesBodies) {
       {"limit has an exponent", R"({"model":"m","max_output_tokens":1e3})", malformed},
       {"call limit is null", R"({"model":"m","max_tool_calls":null})", none},
       {"call limit is a string", R"({"model":"m","max_tool_calls":"1"})", malformed},
+      {"effort", R"({"model":"m","reasoning":{"effort":"high","summary":"auto"}})", none},
+      {"effort is null", R"({"model":"m","reasoning":{"effort":null}})", none},
+      {"no reasoning", R"({"model":"m","reasoning":null})", none},
+      {"effort is a number", R"({"model":"m","reasoning":{"effort":1}})", malformed},
+      {"effort twice", R"({"model":"m","reasoning":{"effort":"low","effort":"low"}})", malformed},
+      {"store is null", R"({"model":"m","store":null})", none},
+      {"store is a string", R"({"model":"m","store":"false"})", malformed},
+      {"generate is null", R"({"model":"m","generate":null})", none},
+      {"generate is a number", R"({"model":"m","generate":0})", malformed},
+      {"type is a number", R"({"model":"m","type":1})", malformed},
+      {"previous response is a number", R"({"model":"m","previous_response_id":1})", malformed},
       {"tool type without a name", R"({"model":"m","tools":[{"type":""}]})", malformed},
       {"tool type with a control byte", R"({"model":"m","tools":[{"type":"a\n"}]})", malformed},
       {"as many kinds of tools as may be", R"({"model":"m","tools":)" + tools(64) + "}", none},
@@ -98,6 +109,23 @@ TEST(BodyInspector, ReadsTheFacts) {
   EXPECT_EQ(result.facts.max_tool_calls, 3u);
   EXPECT_TRUE(result.facts.hosted_tools.empty());
   EXPECT_FALSE(result.facts.refers_elsewhere);
+  EXPECT_EQ(result.facts.store, false);
+  EXPECT_EQ(result.facts.reasoning_effort, "");
+  EXPECT_EQ(result.facts.type, "");
+  EXPECT_TRUE(result.facts.generate);
+}
+
+TEST(BodyInspector, ReadsAWebSocketsMessage) {
+  const InspectResult result =
+      inspect(R"({"type":"response.create","model":"gpt-5.5","previous_response_id":"resp_1",)"
+              R"("reasoning":{"effort":"xhigh"},"generate":false,"input":[]})");
+  ASSERT_EQ(result.fault, BodyFault::none) << result.detail;
+  EXPECT_EQ(result.facts.type, "response.create");
+  EXPECT_EQ(result.facts.previous_response_id, "resp_1");
+  EXPECT_FALSE(result.facts.refers_elsewhere);
+  EXPECT_EQ(result.facts.reasoning_effort, "xhigh");
+  EXPECT_EQ(result.facts.store, std::nullopt);
+  EXPECT_FALSE(result.facts.generate);
 }
 
 TEST(BodyInspector, NamesHostedTools) {
@@ -167,7 +195,7 @@ TEST(BodyInspector, SeesWhatRefersElsewhere) {
       {"text", message + R"({"type":"input_text","text":"file_id"}]}])", false},
       {"plain string", R"("input":"item_reference")", false},
       {"nulls", R"("previous_response_id":null,"conversation":null,"prompt":null)", false},
-      {"previous response", R"("previous_response_id":"resp_1")", true},
+      {"previous response, which the caller may know", R"("previous_response_id":"resp_1")", false},
       {"conversation by name", R"("conversation":"conv_1")", true},
       {"conversation by object", R"("conversation":{"id":"conv_1"})", true},
       {"prompt", R"("prompt":{"id":"pmpt_1"})", true},

@@ -100,11 +100,106 @@ TEST(Rewrite, ReplacesInPlaceOrInsertsFirst) {
     EXPECT_EQ(rewrite(c.json, c.changes), c.after) << c.description;
 }
 
+TEST(Rewrite, ChangesAMemberOfAnObject) {
+  const FieldChange effort{"reasoning.effort", "\"low\""};
+  const FieldChange summary{"reasoning.summary", "null"};
+  const struct {
+    const char* description;
+    std::string json;
+    std::vector<FieldChange> changes;
+    std::string after;
+  } cases[] = {
+      {"there",
+       R"({"reasoning":{"summary":"auto", "effort" : "high" },"a":1})",
+       {effort},
+       R"({"reasoning":{"summary":"auto", "effort" : "low" },"a":1})"},
+      {"absent from its object",
+       R"({"a":1,"reasoning": {"summary":"auto"}})",
+       {effort},
+       R"({"a":1,"reasoning": {"effort":"low","summary":"auto"}})"},
+      {"its object is empty",
+       R"({"reasoning":{ },"a":1})",
+       {effort},
+       R"({"reasoning":{"effort":"low" },"a":1})"},
+      {"no object", R"({"a":1})", {effort}, R"({"reasoning":{"effort":"low"},"a":1})"},
+      {"null in place of the object",
+       R"({"a":1,"reasoning" : null })",
+       {effort},
+       R"({"a":1,"reasoning" : {"effort":"low"} })"},
+      {"a text in place of the object",
+       R"({"reasoning":"{\"effort\":1}"})",
+       {effort},
+       R"({"reasoning":{"effort":"low"}})"},
+      {"two members, one there",
+       R"({"reasoning":{"effort":"high"}})",
+       {effort, summary},
+       R"({"reasoning":{"summary":null,"effort":"low"}})"},
+      {"two members, no object",
+       "{}",
+       {effort, summary},
+       R"({"reasoning":{"effort":"low","summary":null}})"},
+      {"keys with escapes",
+       R"({"re\u0061soning":{"\u0065ffort":"high"}})",
+       {effort},
+       R"({"re\u0061soning":{"\u0065ffort":"low"}})"},
+      {"of that name at the top, in another object and deeper",
+       R"({"effort":1,"text":{"effort":2},"reasoning":{"x":{"effort":3}}})",
+       {effort},
+       R"({"effort":1,"text":{"effort":2},"reasoning":{"effort":"low","x":{"effort":3}}})"},
+      {"with a field of the top level",
+       R"({"model":"old","reasoning":{"effort":"high"}})",
+       {{"model", "\"new\""}, effort, {"store", "false"}},
+       R"({"store":false,"model":"new","reasoning":{"effort":"low"}})"},
+  };
+  for (const auto& c : cases)
+    EXPECT_EQ(rewrite(c.json, c.changes), c.after) << c.description;
+}
+
+TEST(Rewrite, TakesMembersOut) {
+  const FieldChange a = removal_of("a");
+  const FieldChange b = removal_of("b");
+  const struct {
+    const char* description;
+    std::string json;
+    std::vector<FieldChange> changes;
+    std::string after;
+  } cases[] = {
+      {"the first", R"({ "a" : {"b":[1]} , "b":2 })", {a}, R"({  "b":2 })"},
+      {"one in between", R"({"x":1 , "a":"," , "y":2})", {a}, R"({"x":1  , "y":2})"},
+      {"the last", R"({"x":1, "a":null })", {a}, R"({"x":1 })"},
+      {"the only one", R"({ "a":1 })", {a}, R"({  })"},
+      {"an absent one", R"({"x":{"a":1}})", {a}, R"({"x":{"a":1}})"},
+      {"an absent one of an empty object", "{}", {a}, "{}"},
+      {"the first two", R"({"a":1,"b":2,"x":3})", {a, b}, R"({"x":3})"},
+      {"the last two", R"({"x":3,"b":2,"a":1})", {a, b}, R"({"x":3})"},
+      {"all", R"({"b":2,"a":1})", {a, b}, "{}"},
+      {"the first and the last", R"({"b":2,"x":3,"a":1})", {a, b}, R"({"x":3})"},
+      {"all, and one is written", R"({"b":2,"a":1})", {a, b, {"m", "0"}}, R"({"m":0})"},
+      {"one, and one is written", R"({"a":1,"x":2})", {a, {"m", "0"}}, R"({"m":0,"x":2})"},
+      {"a member of an object", R"({"o":{"a":1,"x":2}})", {removal_of("o.a")}, R"({"o":{"x":2}})"},
+      {"a member of what is no object", R"({"o":[1]})", {removal_of("o.a")}, R"({"o":[1]})"},
+  };
+  for (const auto& c : cases)
+    EXPECT_EQ(rewrite(c.json, c.changes), c.after) << c.description;
+}
+
+TEST(Rewrite, EditsWhatIsThereAsItIsWritten) {
+  const auto quoted = [](std::string_view old) {
+    return std::optional<std::string>('[' + std::string(old) + ']');
+  };
+  const FieldChange edit{"a", {}, quoted};
+  EXPECT_EQ(rewrite(R"({"x":1,"a" : {"b" : "\u0061"} })", {edit}),
+            R"({"x":1,"a" : [{"b" : "\u0061"}] })");
+  EXPECT_EQ(rewrite(R"({"a":1.50,"x":1})", {edit}), R"({"a":[1.50],"x":1})");
+  EXPECT_EQ(rewrite(R"({"x":1})", {edit}), R"({"x":1})");
+}
+
 TEST(Rewrite, RefusesWhatIsNoObject) {
   for (const char* json : {"", " ", "[]", "\"model\"", "1", "{", "{\"a\"", "{\"a\":", "{\"a\":1",
                            "{\"a\":1,", "{\"a\":1,}", "{\"a\":\"x}", "{\"a\":[1}", "{\"a\" 1}",
                            "{\"a\":}", "{} x", "{}{}", "{\"a\":\"\\\"}", "{\"a\":{\"b\":\"c}}"})
-    EXPECT_EQ(rewrite(json, {{"model", "\"m\""}}), std::nullopt) << json;
+    EXPECT_EQ(rewrite(json, {{"model", "\"m\""}, {"a.b", "1"}, removal_of("x")}), std::nullopt)
+        << json;
 }
 
 InspectResult inspect(std::string json) {

@@ -215,6 +215,12 @@ TEST(Sse, HugeEventsAreReadOrPassedWhole) {
       {"12 MiB of another event, which the bound does not concern",
        "data: {\"type\":\"response.image\",\"b64\":\"" + fill + "\"}\n\n" + start + "\"," + usage,
        1 << 20, true, false},
+      {"12 MiB of a comment", ": " + fill + "\n" + start + "\"," + usage, 1 << 20, true, false},
+      {"12 MiB of an unknown field, whose event may be terminal",
+       "x: " + fill + "\ndata: {\"type\":\"y\"}\n\n" + start + "\"," + usage, 1 << 20, true, true},
+      {"12 MiB before the type",
+       "data: {\"a\":\"" + fill + "\",\"type\":\"y\"}\n\n" + start + "\"," + usage, 1 << 20, true,
+       true},
   };
   for (const auto& c : cases) {
     const Seen seen = run(c.stream, kPiece, 0, c.max);
@@ -224,6 +230,26 @@ TEST(Sse, HugeEventsAreReadOrPassedWhole) {
     }
     EXPECT_EQ(seen.oversized, c.oversized) << c.description;
     EXPECT_TRUE(seen.all == c.stream) << c.description;
+  }
+}
+
+TEST(Sse, WhatIsUnknownPassesByteForByteAtEverySplit) {
+  const std::string lines =
+      "retry: 10\nx-provider: {\"type\":\"response.completed\"}\n\n"
+      "event: response.brand_new\nid: 7\nfoo\n"
+      "data: {\"type\":\"response.brand_new\",\"usage\":{\"input_tokens\":1},\"x\":[1]}\n\n"
+      "event: \xff\xfe\n: comment in it\ndata: {\"type\":\"response.completed_soon\"}\n\n"
+      "data: {\"TYPE\":\"response.completed\",\"response\":{}}\n\n"
+      "data: {\"type\":7}\n\ndata: [\"response.completed\"]\n\ndata:\n\ndata: \x01\n\n"
+      "data: {\"response\":{\"type\":\"response.completed\"}}\n\n";
+  for (const std::string_view line_end : kLineEnds) {
+    const std::string stream = with_line_ends(lines, line_end);
+    for (size_t cut = 0; cut < stream.size(); ++cut) {
+      const Seen seen = run(stream, cut == 0 ? 1 : stream.size(), cut);
+      EXPECT_EQ(seen.before, stream) << cut;
+      EXPECT_FALSE(seen.facts) << cut;
+      EXPECT_EQ(seen.events, 8u) << cut;
+    }
   }
 }
 

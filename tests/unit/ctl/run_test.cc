@@ -88,6 +88,7 @@ TEST_F(Tollgate, EveryHelpFitsAScreenAndEndsWithTwoExamples) {
                                              {"unmetered"},
                                              {"check"},
                                              {"doctor"},
+                                             {"client-config"},
                                              {"reload"},
                                              {"version"}}) {
     std::vector<std::string> args = command;
@@ -321,6 +322,18 @@ TEST_F(Tollgate, DoctorPassesOnTheDaemonsExitCodeAndAsksForJson) {
   std::filesystem::permissions(daemon, std::filesystem::perms::all);
   EXPECT_EQ(run_with({"doctor"}).code, kExitOk);
   EXPECT_EQ(run_with({"doctor", "x.toml", "--json"}).code, 1);
+}
+
+TEST_F(Tollgate, ClientConfigPassesOnWhatWasAskedForAndTheExitCode) {
+  const std::string daemon = folder_.file("tollgated");
+  std::ofstream(daemon) << "#!/bin/sh\ncase \"$*\" in\n"
+                           "'--client-config /etc/tollgate/tollgate.toml') exit 0;;\n"
+                           "'--client-config x.toml --user=a@b --ca=ca.pem --json') exit 1;;\n"
+                           "esac\nexit 9\n";
+  std::filesystem::permissions(daemon, std::filesystem::perms::all);
+  EXPECT_EQ(run_with({"client-config"}).code, kExitOk);
+  EXPECT_EQ(run_with({"client-config", "x.toml", "--user", "a@b", "--json", "--ca", "ca.pem"}).code,
+            1);
 }
 
 }  // namespace

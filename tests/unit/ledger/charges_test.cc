@@ -76,9 +76,32 @@ TEST_F(Charges, HaveEveryField) {
   EXPECT_EQ(row.input_tokens, record.input_tokens);
   EXPECT_EQ(row.output_tokens, record.output_tokens);
   EXPECT_EQ(row.bytes_up, record.bytes_up);
-  EXPECT_EQ(row.estimated, record.estimated);
   EXPECT_EQ(row.settled_unix_ms, record.settled_unix_ms);
   EXPECT_EQ(row.settled_window_ms, record.settled_window_ms);
+}
+
+TEST_F(Charges, CalibrateWhereTheBodyWasTheWholeRequestAndItsUsageReported) {
+  const struct {
+    const char* endpoint;
+    bool estimated;
+    bool calibrates;
+  } rows[] = {
+      {"POST /v1/responses", false, true},
+      {"POST /v1/responses", true, false},
+      {"WS /v1/responses", false, false},
+  };
+  uint64_t number = 1;
+  for (const auto& row : rows) {
+    SCOPED_TRACE(row.endpoint);
+    UsageRecord record = sample_usage(number++);
+    record.endpoint = row.endpoint;
+    record.estimated = row.estimated;
+    add(record);
+    const auto found = charges(0);
+    EXPECT_TRUE(std::any_of(found.begin(), found.end(), [&](const ChargeRow& charge) {
+      return charge.id == record.id && charge.calibrates == row.calibrates;
+    }));
+  }
 }
 
 TEST_F(Charges, AreAdmittedAndNotVoid) {

@@ -27,7 +27,10 @@ TEST(RefusalShape, EveryCodeHasOneRowWithAUniqueNameThatLeadsBack) {
 TEST(RefusalShape, FinalRefusalsUseTheShapesThatCodexShowsAtOnce) {
   for (size_t i = 0; i < kRefusalCodeCount; ++i) {
     const RefusalShape& shape = shape_of(static_cast<RefusalCode>(i));
-    if (shape.http_status == 400) {
+    // To these two, Codex has an answer of its own: the whole request anew, a new connection.
+    const bool is_remedied = shape.code == RefusalCode::previous_response_unknown ||
+                             shape.code == RefusalCode::websocket_too_old;
+    if (shape.http_status == 400 && !is_remedied) {
       EXPECT_EQ(shape.error_code, "invalid_prompt") << shape.name;
     }
     if (shape.http_status == 503) {
@@ -42,7 +45,12 @@ TEST(RefusalShape, FinalRefusalsUseTheShapesThatCodexShowsAtOnce) {
   const RefusalShape& denied = shape_of(RefusalCode::model_denied);
   EXPECT_EQ(denied.http_status, 403);
   EXPECT_EQ(denied.error_code, "model_not_found");
+  EXPECT_EQ(shape_of(RefusalCode::previous_response_unknown).error_code,
+            "previous_response_not_found");
+  EXPECT_EQ(shape_of(RefusalCode::websocket_too_old).error_code,
+            "websocket_connection_limit_reached");
   EXPECT_EQ(shape_of(RefusalCode::endpoint_unknown).http_status, 404);
+  EXPECT_EQ(shape_of(RefusalCode::response_unknown).http_status, 404);
   EXPECT_EQ(shape_of(RefusalCode::method_not_allowed).http_status, 405);
   EXPECT_EQ(shape_of(RefusalCode::request_timeout).http_status, 408);
   EXPECT_EQ(shape_of(RefusalCode::host_mismatch).http_status, 421);

@@ -212,6 +212,18 @@ TEST(StrictHold, HoldsTheCallsThatTheRequestAllows) {
   EXPECT_EQ(held(ask).cost.value, without + 320'000'000);
 }
 
+TEST(StrictHold, HoldsTheOutputOfEachChoice) {
+  const ModelPrice price = priced({1'000, 100, 1'000, 1'000});
+  HoldAsk ask = strict(price, 0);
+  ask.max_output_tokens = 100;
+  const std::pair<uint64_t, uint64_t> rows[] = {
+      {0, 100}, {1, 100}, {3, 300}, {std::numeric_limits<uint64_t>::max(), 12'800}};
+  for (const auto& [choices, held_output] : rows) {
+    ask.choices = choices;
+    EXPECT_EQ(held(ask).output_tokens, held_output) << choices;
+  }
+}
+
 TEST(StrictHold, WhatLeavesTheRangeOfMoneyIsRefusedNotWrapped) {
   const ModelPrice price = priced({1'000, 100, 1'000, 1'000});
   constexpr auto kTop = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());

@@ -132,6 +132,7 @@ TEST(ParseConfig, SaysLineKeyAndRemedyOfEachMistake) {
       {"bad choice of three", gateway("tls = \"openssl\""),
        "write \"auto\" or \"ktls\" or \"userspace\""},
       {"relative path", gateway("state_dir = \"var\""), "begin it with /"},
+      {"relative catalogue", gateway("model_catalog = \"models.json\""), "begin it with /"},
       {"contact of two lines", gateway("contact = \"a\\nb\""), "gateway.contact"},
       {"http to the world", url("http://api.openai.com/v1"), "would send the key unencrypted"},
       {"another scheme", url("ftp://x"), "is no base URL"},

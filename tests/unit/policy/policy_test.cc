@@ -85,6 +85,123 @@ TEST(Policy, FirstMatchingRuleInFileOrderWins) {
   EXPECT_EQ(allowed.served_model, "gpt-5.5");
 }
 
+// engineering: gpt-5.5 and "auto" by alias; behind it a rule with gpt-5.4 alone.
+Policy::Parts with_aliases() {
+  Policy::Parts parts = example();
+  parts.rules = {{"aliases", {"engineering"}, "openai", {"gpt-5.6-luna", "gpt-7"}},
+                 {"plain", {"engineering", "contractors"}, "openai", {"gpt-5.5"}}};
+  parts.rules[0].guards.alias = {
+      {"auto", "gpt-5.6-luna"}, {"gpt-5.5", "gpt-5.6-luna"}, {"next", "gpt-7"}};
+  return parts;
+}
+
+TEST(Policy, AnAliasIsAllowedAskedForAndServesAnother) {
+  struct Row {
+    const char* description;
+    size_t peer;
+    const char* asked;
+    const char* rule;
+    const char* served;
+  };
+  const Row rows[] = {
+      {"an alias", 0, "auto", "aliases", "gpt-5.6-luna"},
+      {"one that hides a model of a later rule", 0, "gpt-5.5", "aliases", "gpt-5.6-luna"},
+      {"its target by its own name", 0, "gpt-5.6-luna", "aliases", "gpt-5.6-luna"},
+      {"for whom the alias is not", 1, "gpt-5.5", "plain", "gpt-5.5"},
+  };
+  const Policy policy(with_aliases());
+  for (const Row& row : rows) {
+    const Verdict verdict = policy.decide(policy.peers()[row.peer], {row.asked, ""});
+    const auto* allowed = std::get_if<Allowed>(&verdict);
+    ASSERT_NE(allowed, nullptr) << row.description;
+    EXPECT_EQ(allowed->rule->name, row.rule) << row.description;
+    EXPECT_EQ(allowed->served_model, row.served) << row.description;
+    EXPECT_EQ(allowed->price->model, row.served) << row.description;
+  }
+  EXPECT_EQ(refused(policy.decide(policy.peers()[1], {"auto", ""})).code,
+            RefusalCode::model_denied);
+  EXPECT_EQ(refused(policy.decide(policy.peers()[0], {"next", ""})).code,
+            RefusalCode::price_unknown);
+  EXPECT_EQ(policy.models_for(policy.peers()[0]),
+            (std::vector<std::string>{"auto", "gpt-5.5", "gpt-5.6-luna"}));
+  EXPECT_EQ(policy.models_for(policy.peers()[1]), std::vector<std::string>{"gpt-5.5"});
+}
+
+TEST(Policy, AForcedModelServesWhateverIsAsked) {
+  Policy::Parts parts = with_aliases();
+  parts.rules[0].guards.force_model = "gpt-5.6-luna";
+  const Policy policy(std::move(parts));
+  for (const char* asked : {"gpt-5.6-luna", "auto", "next", "claude"}) {
+    const Verdict verdict = policy.decide(policy.peers()[0], {asked, ""});
+    ASSERT_TRUE(std::holds_alternative<Allowed>(verdict)) << asked;
+    EXPECT_EQ(std::get<Allowed>(verdict).served_model, "gpt-5.6-luna") << asked;
+  }
+  EXPECT_EQ(refused(policy.decide(policy.peers()[1], {"claude", ""})).code,
+            RefusalCode::model_denied);
+  EXPECT_EQ(policy.models_for(policy.peers()[0]), std::vector<std::string>{"gpt-5.6-luna"});
+}
+
+TEST(Policy, WhatTheGatewayNamesIsServedAsItIsOrNotAtAll) {
+  Policy::Parts parts = with_aliases();
+  parts.rules[0].guards.force_model = "gpt-5.6-luna";
+  const Policy policy(std::move(parts));
+  const auto named = [&](const char* model) {
+    return policy.decide(policy.peers()[0], {model, "", NamedBy::gateway});
+  };
+  EXPECT_EQ(std::get<Allowed>(named("gpt-5.5")).served_model, "gpt-5.5");
+  EXPECT_EQ(std::get<Allowed>(named("gpt-5.5")).rule->name, "plain");
+  EXPECT_EQ(refused(named("auto")).code, RefusalCode::model_denied);
+}
+
+TEST(Policy, LimitsBindTheServedModel) {
+  Policy::Parts parts = with_aliases();
+  Limit limit;
+  limit.amount = 1;
+  for (Rule& rule : parts.rules)
+    rule.limits = {limit};
+  const Policy policy(std::move(parts));
+  const auto bound = policy.bindings(policy.peers()[0], "gpt-5.6-luna");
+  ASSERT_EQ(bound.size(), 1u);
+  EXPECT_EQ(bound[0].rule->name, "aliases");
+}
+
+TEST(Policy, ATierThatIsNotListedIsRefusedAndNoneCountsAsDefault) {
+  struct Row {
+    std::optional<std::vector<std::string>> listed;
+    const char* asked;
+    bool passes;
+  };
+  const Row rows[] = {
+      {{}, "priority", true},
+      {{{"default"}}, "", true},
+      {{{"default"}}, "auto", true},
+      {{{"default"}}, "default", true},
+      {{{"default"}}, "priority", false},
+      {{{"priority"}}, "priority", true},
+      {{{"priority"}}, "", false},
+  };
+  for (const Row& row : rows) {
+    Policy::Parts parts = example();
+    parts.rules[0].guards.service_tiers = row.listed;
+    const Policy policy(std::move(parts));
+    const Verdict verdict = policy.decide(policy.peers()[0], {"gpt-5.5", row.asked});
+    EXPECT_EQ(std::holds_alternative<Allowed>(verdict), row.passes) << row.asked;
+    if (row.passes) continue;
+    EXPECT_EQ(refused(verdict).code, RefusalCode::feature_denied);
+    EXPECT_EQ(refused(verdict).param, "service_tier");
+  }
+}
+
+TEST(Policy, AWebSocketIsForPeersOfARuleThatAllowsOne) {
+  Policy::Parts parts = example();
+  EXPECT_FALSE(Policy(parts).websocket_for(parts.peers[0]));
+  parts.rules[1].websocket = true;
+  EXPECT_TRUE(Policy(parts).websocket_for(parts.peers[0]));
+  EXPECT_FALSE(Policy(parts).websocket_for(parts.peers[1])) << "of another group";
+  parts.peers[0].revoked = true;
+  EXPECT_FALSE(Policy(parts).websocket_for(parts.peers[0]));
+}
+
 TEST(Policy, RefusesAModelWithASentenceThatNamesWhatIsAllowed) {
   const Policy policy(example());
   const Verdict verdict = policy.decide(policy.peers()[1], {"gpt-5.5", ""});
@@ -198,6 +315,42 @@ TEST(Explain, TellsEveryGateAndAgreesWithDecide) {
   EXPECT_TRUE(explanation.steps[5].passed);
   const Verdict decided = policy.decide(policy.peers()[1], {"gpt-5.5", ""});
   EXPECT_EQ(refused(explanation.verdict).message, refused(decided).message);
+}
+
+TEST(Explain, TellsAliasAndEachGateOfThePolicyThatWins) {
+  Policy::Parts parts = with_aliases();
+  Guards& guards = parts.rules[0].guards;
+  guards.max_input_bytes = 1000;
+  guards.service_tiers = {"default"};
+  guards.hosted_tools.emplace();
+  guards.reasoning_effort_max = Effort::high;
+  guards.store = Store::off;
+  guards.turn_metadata = TurnMetadata::hash;
+  parts.rules[0].max_output_tokens = 32'000;
+  parts.rules[0].websocket = true;
+  std::string told;
+  const auto explanation = Policy(parts).explain("alice@example.com", "auto");
+  for (const auto& step : explanation.steps)
+    told += step.subject + ": " + step.reason + "\n";
+  EXPECT_EQ(told,
+            "peer: connects from 10.99.0.2\n"
+            "groups: engineering\n"
+            "policy aliases: model auto is an alias of gpt-5.6-luna\n"
+            "policy plain: model auto does not match gpt-5.5\n"
+            "max_input_bytes: a body over 1000 bytes is refused\n"
+            "service_tiers: other than default is refused\n"
+            "hosted_tools: allowed: none; any other is refused\n"
+            "reasoning_effort_max: a higher effort becomes high\n"
+            "max_output_tokens: 32000 is written where a request asks for more or names none\n"
+            "store: the provider is told to keep no answer\n"
+            "turn_metadata: paths, remotes and commits are forwarded as hashes\n"
+            "websocket: clients may use WebSocket\n"
+            "price: entry gpt-5.6-luna of 2026-09-30\n");
+  EXPECT_TRUE(std::holds_alternative<Allowed>(explanation.verdict));
+  parts.rules[0].guards = {};
+  parts.rules[0].guards.force_model = "gpt-5.6-luna";
+  EXPECT_EQ(Policy(parts).explain("alice@example.com", "x").steps[2].reason,
+            "serves gpt-5.6-luna whatever is asked (force_model)");
 }
 
 TEST(Explain, SaysWhichMachinesOfTheUserAreRevoked) {

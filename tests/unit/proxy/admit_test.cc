@@ -4,74 +4,14 @@
 
 #include <string>
 
-#include "tests/unit/proxy/snapshot_for_tests.h"
+#include "tests/unit/proxy/admit_for_tests.h"
 
 namespace tollgate::proxy {
 namespace {
 
 using policy::LimitUnit;
-using policy::OnExceed;
 using policy::Refusal;
 using policy::RefusalCode;
-
-constexpr uint64_t kBodyBytes = 3'000;
-// Of such a body before anything is learned: a third of its bytes in, 2,000 out.
-constexpr int64_t kHoldCost = 1'000 * 1'000 + 2'000 * 8'000;
-
-codec::RequestFacts asking_for(const char* model) {
-  codec::RequestFacts facts;
-  facts.model = model;
-  return facts;
-}
-
-AdmitAsk ask_in(World& world, const codec::RequestFacts& facts) {
-  static uint64_t last_id = 0;
-  AdmitAsk ask;
-  ask.snapshot = world.snapshot;
-  ask.tag = kAlice;
-  ask.id = {1, ++last_id};
-  ask.facts = &facts;
-  ask.body_bytes = kBodyBytes;
-  ask.budgets = &world.budgets;
-  ask.store_healthy = true;
-  return ask;
-}
-
-Admission admitted(World& world, const codec::RequestFacts& facts) {
-  auto verdict = admit(ask_in(world, facts));
-  const Denial* denial = std::get_if<Denial>(&verdict);
-  EXPECT_EQ(denial, nullptr) << denial->refusal.message;
-  return denial == nullptr ? std::get<Admission>(std::move(verdict)) : Admission{};
-}
-
-Denial denied(World& world, const codec::RequestFacts& facts) {
-  auto verdict = admit(ask_in(world, facts));
-  EXPECT_TRUE(std::holds_alternative<Denial>(verdict));
-  if (auto* denial = std::get_if<Denial>(&verdict)) return std::move(*denial);
-  return {{RefusalCode::upstream_protocol, "admitted", ""}};
-}
-
-std::string change(const Admission& admission, std::string_view key) {
-  for (const codec::FieldChange& field : admission.changes) {
-    if (field.key == key) return field.value;
-  }
-  return "unchanged";
-}
-
-// parts_for_tests with gpt-b allowed, too.
-policy::Policy::Parts parts_with(policy::Limit limit) {
-  policy::Policy::Parts parts = parts_for_tests();
-  parts.rules[0].models = {"gpt-*"};
-  parts.rules[0].limits = {std::move(limit)};
-  return parts;
-}
-
-policy::Policy::Parts strict_parts() {
-  policy::Policy::Parts parts = parts_for_tests();
-  parts.rules[0].hold = policy::HoldMode::strict;
-  parts.rules[0].max_output_tokens = 5'000;
-  return parts;
-}
 
 struct Case {
   const char* description;
@@ -321,25 +261,6 @@ TEST(Admit, AUsedUpLimitRefusesWithTheTimeAndHoldsNothing) {
   ASSERT_EQ(denial.standing.size(), 1u);
   EXPECT_EQ(denial.standing[0].used_percent, 50u);
   EXPECT_EQ(world.holds_open(), 0u);
-}
-
-policy::Limit downgrading(int64_t amount) {
-  policy::Limit limit = limit_for_tests(LimitUnit::usd, amount);
-  limit.on_exceed = OnExceed::downgrade;
-  limit.downgrade_model = "gpt-a";
-  return limit;
-}
-
-// Takes all of limits that are one nano-USD or one token.
-void use_up(World& world) {
-  const policy::Policy& policy = *world.snapshot->policy;
-  world.budgets.with([&](policy::Budgets& budgets) {
-    const policy::BudgetTime now = world.budgets.now();
-    const RequestId id{2, 2};
-    EXPECT_TRUE(std::holds_alternative<policy::Budgets::Granted>(
-        budgets.reserve({id, policy, policy.peers()[0], "gpt-a", {{1}, 1}, true, now})));
-    return budgets.settle({id, {{1}, 1}, now});
-  });
 }
 
 TEST(Admit, ALimitMaySayToServeACheaperModel) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 
 namespace tollgate::proxy {
@@ -17,12 +18,12 @@ std::shared_ptr<Target> make_target() {
   return target;
 }
 
-std::string forward(std::string_view text) {
+std::string forward(std::string_view text, const MetadataRule& metadata = {}) {
   codec::RequestHead head;
   size_t scanned = 0;
   const auto result = codec::parse_request_head(text, {}, scanned, head);
   EXPECT_EQ(result.state, codec::HeadState::complete) << result.why;
-  return upstream_request_head(*make_target(), "POST", "/responses", head, 7);
+  return upstream_request_head(*make_target(), "POST", "/responses", head, metadata, 7);
 }
 
 TEST(Forward, RequestHeadIsWrittenAnewWithTheProvidersHostAndKey) {
@@ -85,7 +86,7 @@ TEST(Forward, FieldsThatConnectionNamesEndHere) {
 std::string answer(std::string_view text, const ClientFraming& framing) {
   codec::ResponseHead head;
   size_t scanned = 0;
-  const auto result = codec::parse_response_head(text, {}, "POST", scanned, head);
+  const auto result = codec::parse_response_head(text, {.fields_max = 200}, "POST", scanned, head);
   EXPECT_EQ(result.state, codec::HeadState::complete) << result.why;
   return client_response_head(head, RequestId{1, 2}, framing);
 }
@@ -101,6 +102,24 @@ TEST(Forward, AnswerCarriesOurRequestIdBesideTheProviders) {
   EXPECT_EQ(out.find("connection:"), out.npos);
 }
 
+TEST(Forward, AnswerOfMoreFieldsThanCodexTakesKeepsTheFirstAndItsType) {
+  const auto of = [](int count) {
+    std::string head = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n";
+    for (int n = 0; n < count; ++n)
+      head += "x-f" + std::to_string(n) + ": v\r\n";
+    return answer(head + "content-type: text/plain\r\n\r\n", {.content_length = 3});
+  };
+  const auto lines = [](const std::string& head) {
+    return std::count(head.begin(), head.end(), '\n');
+  };
+  EXPECT_NE(of(80).find("x-f79: v\r\n"), std::string::npos);
+  const std::string long_one = of(150);
+  EXPECT_NE(long_one.find("x-f79: v\r\n"), std::string::npos);
+  EXPECT_EQ(long_one.find("x-f80: v\r\n"), std::string::npos);
+  EXPECT_NE(long_one.find("content-type: text/plain\r\n"), std::string::npos);
+  EXPECT_LE(lines(long_one), 100);
+}
+
 TEST(Forward, AnswerLosesAccountCookiesAndHttp3) {
   const std::string out = answer(
       "HTTP/1.1 200 OK\r\nset-cookie: a=b\r\nopenai-organization: org\r\nalt-svc: h3\r\n"
@@ -111,6 +130,14 @@ TEST(Forward, AnswerLosesAccountCookiesAndHttp3) {
   EXPECT_EQ(out.find("alt-svc"), out.npos);
   EXPECT_NE(out.find("content-length: 3\r\n"), out.npos);
   EXPECT_NE(out.find("connection: close\r\n"), out.npos);
+}
+
+TEST(Forward, AnAnswersCodingEndsHere) {
+  const std::string out =
+      answer("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nx-kept: 1\r\ncontent-length: 3\r\n\r\n",
+             {.chunked = true});
+  EXPECT_EQ(out.find("ncoding: gzip"), out.npos);
+  EXPECT_NE(out.find("x-kept: 1\r\n"), out.npos);
 }
 
 // What is left of the provider's account is nobody's here; a person's limits are told by us.
@@ -138,10 +165,14 @@ TEST(Forward, TheProvidersLimitFieldsEndHereAndOursTakeTheirPlace) {
   EXPECT_TRUE(ours.ends_with("\r\n\r\n"));
 }
 
-TEST(Forward, TheModelFieldPassesUnlessTheModelWasChanged) {
+TEST(Forward, TheModelFieldNamesTheAskedModelWhereAnotherAnswers) {
   const char* const head = "HTTP/1.1 200 OK\r\nOpenAI-Model: gpt-b\r\ncontent-length: 0\r\n\r\n";
   EXPECT_NE(answer(head, {}).find("OpenAI-Model: gpt-b\r\n"), std::string::npos);
-  EXPECT_EQ(answer(head, {.model_changed = true}).find("gpt-b"), std::string::npos);
+  const std::string changed = answer(head, {.model_asked = "auto"});
+  EXPECT_NE(changed.find("OpenAI-Model: auto\r\n"), std::string::npos);
+  EXPECT_EQ(changed.find("gpt-b"), std::string::npos);
+  const char* const without = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+  EXPECT_EQ(answer(without, {.model_asked = "auto"}).find("auto"), std::string::npos);
 }
 
 TEST(Forward, LimitFieldsNameTheTwoThatAreUsedFurthest) {
@@ -191,6 +222,12 @@ TEST(Forward, LocalAnswerToHeadHasTheLengthButNoBody) {
   const std::string out = local_answer({.status = 200, .body = "{}", .head_only = true}, {});
   EXPECT_NE(out.find("content-length: 2\r\n"), out.npos);
   EXPECT_TRUE(out.ends_with("\r\n\r\n"));
+}
+
+TEST(Forward, AnswerThatSendsNothingNamesNoLength) {
+  const std::string out = local_answer({.status = 304, .body = "", .head_only = true}, {});
+  EXPECT_TRUE(out.starts_with("HTTP/1.1 304 Not Modified\r\n"));
+  EXPECT_EQ(out.find("content-length"), out.npos);
 }
 
 }  // namespace

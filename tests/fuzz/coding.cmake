@@ -1,0 +1,1 @@
+tollgate_fuzz(coding SOURCES coding.cc LINK codec)

@@ -1,0 +1,1 @@
+tollgate_fuzz(websocket SOURCES websocket.cc LINK codec)
