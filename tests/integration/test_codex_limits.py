@@ -15,7 +15,7 @@ from tollgate_lab.tui import Tui
 ALICE = USERS["alice"]["user"]
 TOKENS = 10_000_000
 LAB_OPTIONS = {"policies": default_policies(
-    limits=[{"per": "user", "tokens": TOKENS, "window": "24h"}])}
+    websocket=True, limits=[{"per": "user", "tokens": TOKENS, "window": "24h"}])}
 READY = "To get started"
 
 
@@ -28,10 +28,13 @@ def use(lab, percent):
     assert lab.the_limit(ALICE, unit="tokens")["used"] == tokens
 
 
-@pytest.fixture
-def tui(codex):
+@pytest.fixture(params=["http", "websocket"])
+def tui(codex, request):
+    """Over HTTP the limits come in header fields, over WebSocket in an event."""
+    transport = [] if request.param == "http" else [
+        "-c", "model_providers.tollgate.supports_websockets=true"]
     try:
-        with Tui(codex, "alice", "codex", *SETTLED) as tui:
+        with Tui(codex, "alice", "codex", *SETTLED, *transport) as tui:
             tui.expect(READY)
             yield tui
     except Unavailable as missing:
