@@ -119,6 +119,8 @@ class Session final : StreamEvents, UpstreamUser {
   void on_settled();
   bool read_on_without_client();
   void send_keepalive(int64_t now_ms);
+  bool rests_too_long(int64_t in_state_ms) const;
+  void end_stalled(int64_t now_ms);
   bool keeps_others_waiting(int64_t now_ms) const;
   std::string limit_fields() const;
   void take_answer(std::span<const std::byte> plain);

@@ -41,14 +41,7 @@ void Session::sweep(int64_t now_ms) {
     case State::head:
       if (ws_) {
         sweep_websocket(now_ms);
-        return;
-      }
-      if (draining_ && input_.empty() && in_state_ms > kFirstRequestMs) {
-        close_session();
-        return;
-      }
-      if (input_.empty() ? in_state_ms > int64_t{limits.client_idle_ms}
-                         : in_state_ms > int64_t{limits.client_request_ms}) {
+      } else if (rests_too_long(in_state_ms)) {
         close_session();
       }
       return;
@@ -84,14 +77,7 @@ void Session::sweep(int64_t now_ms) {
       send_keepalive(now_ms);
       [[fallthrough]];
     case State::upstream:
-      if (stream_.queued_bytes() > 0 &&
-          now_ms - stream_.last_progress_ms() > int64_t{limits.client_stall_ms}) {
-        if (exchange_->settled) {
-          close_session();
-        } else {
-          settle_exchange(ringbuf::Outcome::client_abort, nullptr, Exchange::Then::cut);
-        }
-      }
+      end_stalled(now_ms);
       return;
     case State::settle:
       if (in_state_ms > kSettleMs) on_settle_timeout();
@@ -101,6 +87,26 @@ void Session::sweep(int64_t now_ms) {
       return;
     case State::closing:
       return;
+  }
+}
+
+bool Session::rests_too_long(int64_t in_state_ms) const {
+  const policy::Limits& limits = worker_.shared_.limits;
+  if (!input_.empty()) return in_state_ms > int64_t{limits.client_request_ms};
+  return in_state_ms > int64_t{limits.client_idle_ms} ||
+         (draining_ && in_state_ms > kFirstRequestMs);
+}
+
+// A client that takes none of its answer has left in all but name.
+void Session::end_stalled(int64_t now_ms) {
+  if (stream_.queued_bytes() == 0 ||
+      now_ms - stream_.last_progress_ms() <= int64_t{worker_.shared_.limits.client_stall_ms}) {
+    return;
+  }
+  if (exchange_->settled) {
+    close_session();
+  } else {
+    settle_exchange(ringbuf::Outcome::client_abort, nullptr, Exchange::Then::cut);
   }
 }
 
