@@ -67,7 +67,9 @@ void complete_trusted(SSL_CTX* context) {
 }
 
 // One SSL_CTX for each certificate; SNI moves a connection from the first to the host's.
-class OpensslServerContext final : public ServerContext {
+// Channels keep it: a reload may replace it while a handshake has not come to its SNI.
+class OpensslServerContext final : public ServerContext,
+                                   public std::enable_shared_from_this<OpensslServerContext> {
  public:
   using Hosts = std::map<std::string, Owned<SSL_CTX>, std::less<>>;
 
@@ -96,7 +98,7 @@ class OpensslServerContext final : public ServerContext {
     Owned<SSL> ssl(SSL_new(context));
     TG_ASSERT(ssl != nullptr);
     SSL_set_accept_state(ssl.get());
-    return make_openssl_channel(std::move(ssl), kernel_);
+    return make_openssl_channel(std::move(ssl), kernel_, shared_from_this());
   }
   // OpenSSL calls these for every handshake, also for one without SNI.
   static int choose_host(SSL* ssl, int*, void* self) {

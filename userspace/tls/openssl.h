@@ -29,6 +29,8 @@ std::string take_openssl_reason();
 // reach the channel by it and go nowhere else.
 void pass_secrets_to_channels(SSL_CTX* context);
 
-std::unique_ptr<Channel> make_openssl_channel(Owned<SSL> ssl, const KernelUse& kernel);
+// `owner` is kept as long as the channel: what the callbacks of its SSL_CTX look at.
+std::unique_ptr<Channel> make_openssl_channel(Owned<SSL> ssl, const KernelUse& kernel,
+                                              std::shared_ptr<const void> owner = nullptr);
 
 }  // namespace tollgate::tls

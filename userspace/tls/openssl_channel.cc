@@ -17,7 +17,7 @@ constexpr size_t kRecordBytesMax = 16 * 1024;
 
 class OpensslChannel final : public Channel {
  public:
-  OpensslChannel(Owned<SSL> ssl, const KernelUse& kernel);
+  OpensslChannel(Owned<SSL> ssl, const KernelUse& kernel, std::shared_ptr<const void> owner);
 
   void start(Bytes& wire_out) override;
   Status receive(std::span<const std::byte> wire,
@@ -53,6 +53,7 @@ class OpensslChannel final : public Channel {
   void count(bool received, std::span<const std::byte> wire);
   Status fail(std::string_view what, int result);
 
+  std::shared_ptr<const void> owner_;
   Owned<SSL> ssl_;
   std::span<const std::byte> in_;
   Bytes* out_ = nullptr;
@@ -110,7 +111,9 @@ void on_message(int from_us, int, int content_type, const void* bytes, size_t si
   channel_of(ssl)->saw_key_update(from_us == 0);
 }
 
-OpensslChannel::OpensslChannel(Owned<SSL> ssl, const KernelUse& kernel) : ssl_(std::move(ssl)) {
+OpensslChannel::OpensslChannel(Owned<SSL> ssl, const KernelUse& kernel,
+                               std::shared_ptr<const void> owner)
+    : owner_(std::move(owner)), ssl_(std::move(ssl)) {
   if (kernel.any()) {
     way_ = std::make_unique<KernelWay>();
     way_->use = kernel;
@@ -331,8 +334,9 @@ void pass_secrets_to_channels(SSL_CTX* context) {
   SSL_CTX_set_keylog_callback(context, on_keylog);
 }
 
-std::unique_ptr<Channel> make_openssl_channel(Owned<SSL> ssl, const KernelUse& kernel) {
-  return std::make_unique<OpensslChannel>(std::move(ssl), kernel);
+std::unique_ptr<Channel> make_openssl_channel(Owned<SSL> ssl, const KernelUse& kernel,
+                                              std::shared_ptr<const void> owner) {
+  return std::make_unique<OpensslChannel>(std::move(ssl), kernel, std::move(owner));
 }
 
 Result<std::unique_ptr<KernelChannel>> Channel::move_to_kernel(int) {
