@@ -134,8 +134,9 @@ bool Session::decode() {
     }
   }
   if (!refusal) refusal = decode_body(exchange.coding, exchange.body, exchange.plain);
-  if (refusal) refuse(*std::move(refusal));
-  return !refusal;
+  if (!refusal) return true;
+  refuse(*std::move(refusal));
+  return false;
 }
 
 // The fields that policy sets, and no other byte. What comes out is read again before it is sent.
