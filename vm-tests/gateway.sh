@@ -113,6 +113,7 @@ name = "engineering-codex"
 groups = ["engineering"]
 provider = "openai"
 models = ["gpt-5.5"]
+websocket = true
 TOML
   chown nobody /run/gw/state /run/gw/run
   chgrp -R nogroup /run/gw

@@ -3,7 +3,8 @@
 # both its sides in the kernel, to a provider of its own; what it used is what the provider said.
 
 . /gateway.sh
-provider_lines='connect_to = "10.98.0.2:443"
+provider_lines='websocket = true
+connect_to = "10.98.0.2:443"
 ca_file = "/run/gw/ca.pem"'
 codex_seconds=300
 
@@ -61,7 +62,7 @@ codex_exec() {
 
 # The first request asks for a command, the second brings what it printed.
 tool_turn() {
-  codex_exec --dangerously-bypass-approvals-and-sandbox \
+  codex_exec "$@" --dangerously-bypass-approvals-and-sandbox \
     'go mock:{"kind":"tool","cmd":"echo made-$((40+2))"}' >/run/turn 2>/run/turn.error || {
     cat /run/turn /run/turn.error
     return 1
@@ -137,6 +138,19 @@ with open("/run/remark", "w") as remark:
 PYTHON
 }
 
+# The same by WebSocket, on both sides and in the kernel's records; the third message warms up.
+websocket_turn() {
+  tool_turn -c model_providers.tollgate.supports_websockets=true || return 1
+  control usage records --json | grep '"WS /v1/responses"' >/run/messages
+  wc -l </run/messages | tee /run/remark
+  [ "$(wc -l </run/messages)" -eq 3 ] && [ "$(grep -c '"outcome":"completed"' /run/messages)" -eq 3 ] &&
+    [ "$(kernel_count TlsDecryptError)" -eq 0 ] &&
+    control status --json | python3 -c 'import json, sys
+tls = json.load(sys.stdin)["tls"]
+print(tls)
+sys.exit(any(tls[side]["userspace_total"] for side in ("client", "upstream")))'
+}
+
 down() {
   kill "$(cat /run/mock.pid)"
   stops
@@ -153,6 +167,7 @@ if [ -x /tollgate/codex ]; then
   check codex.tool_turn tool_turn
   check codex.usage_is_the_providers usage_is_the_providers
   check codex.kernel_has_the_keys paths_agree
+  check codex.websocket_turn websocket_turn
   check codex.gateway_stops down
   no_tunnel alice provider
 else
