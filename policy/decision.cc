@@ -149,9 +149,8 @@ std::string refusal_body(const Refusal& refusal) {
   return body;
 }
 
-std::string refusal_event(const Refusal& refusal, const BegunAnswer& answer) {
-  std::string event = "event: response.failed\ndata: ";
-  event += R"({"type":"response.failed","sequence_number":)";
+std::string refusal_event_data(const Refusal& refusal, const BegunAnswer& answer) {
+  std::string event = R"({"type":"response.failed","sequence_number":)";
   event += std::to_string(answer.sequence_number);
   event += R"(,"response":{"id":)";
   append_string(event, answer.id);
@@ -162,8 +161,12 @@ std::string refusal_event(const Refusal& refusal, const BegunAnswer& answer) {
   append_string(event, kFinal);
   event += R"(,"message":)";
   append_string(event, refusal.message);
-  event += "}}}\n\n";
+  event += "}}}";
   return event;
+}
+
+std::string refusal_event(const Refusal& refusal, const BegunAnswer& answer) {
+  return "event: response.failed\ndata: " + refusal_event_data(refusal, answer) + "\n\n";
 }
 
 }  // namespace tollgate::policy

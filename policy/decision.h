@@ -95,5 +95,7 @@ struct BegunAnswer {
 // The event that ends a stream which has begun, where no status can say it any more. Its code is
 // always the one that makes Codex stop and show the bare message.
 std::string refusal_event(const Refusal& refusal, const BegunAnswer& answer);
+// Its data alone: the whole of a WebSocket's message.
+std::string refusal_event_data(const Refusal& refusal, const BegunAnswer& answer);
 
 }  // namespace tollgate::policy

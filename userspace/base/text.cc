@@ -17,6 +17,17 @@ std::string printable(std::string_view text) {
   return out;
 }
 
+std::string hex(std::span<const uint8_t> bytes) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string text;
+  text.reserve(bytes.size() * 2);
+  for (const uint8_t byte : bytes) {
+    text += kDigits[byte >> 4];
+    text += kDigits[byte & 0xf];
+  }
+  return text;
+}
+
 std::string base64(std::span<const uint8_t> bytes) {
   std::string text;
   for (size_t at = 0; at < bytes.size(); at += 3) {

@@ -12,6 +12,7 @@ namespace tollgate {
 // forge a log line or a terminal sequence.
 std::string printable(std::string_view text);
 
+std::string hex(std::span<const uint8_t> bytes);
 std::string base64(std::span<const uint8_t> bytes);
 // Whether it is what base64() makes of so many bytes: padded, and no other text for the same bytes.
 bool is_base64(std::string_view text, size_t bytes);

@@ -3,17 +3,10 @@
 #include <string>
 #include <utility>
 
+#include "userspace/base/text.h"
 #include "userspace/codec/sse_lines.h"
 
 namespace tollgate::codec {
-namespace {
-
-std::string_view as_text(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-}  // namespace
-
 EventScanner::Output HoldingScanner::feed(std::span<const std::byte> in) {
   if (out_.capacity() > kScratchKept) {
     out_ = {};

@@ -290,8 +290,7 @@ void Session::on_upstream_end() {
     settle_exchange(Outcome::upstream_error, nullptr, Exchange::Then::finish);
     return;
   }
-  const std::string_view json(reinterpret_cast<const char*>(exchange.answer.data()),
-                              exchange.answer.size());
+  const std::string_view json = as_text(exchange.answer);
   std::optional<codec::ResponseFacts> facts;
   if (exchange.upstream_status < 300) facts = codec::read_response_object(json, exchange.route.api);
   if (facts && facts->usage_malformed) add(worker_.counters_.usage_malformed);

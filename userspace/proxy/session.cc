@@ -56,7 +56,7 @@ void Session::on_stream_data(std::span<const std::byte> plain) {
     if (ws_) read_frames(plain);
   }
   if (state_ == State::linger || state_ == State::closing) return;
-  input_.append(reinterpret_cast<const char*>(plain.data()), plain.size());
+  input_ += as_text(plain);
   process_input();
   // A client that sends ahead of its answers waits in the kernel's buffers, not in ours.
   const bool ahead = ws_ ? ws_->incoming_complete || stream_.queued_bytes() > kClientQueueBytesMax
@@ -324,8 +324,18 @@ void Session::end_body() {
   if (!decode()) return;
   const Body& text = exchange.text();
   exchange.record.bytes_up = text.size();
-  codec::InspectResult inspected = worker_.inspector_.inspect(text.bytes(), exchange.route.api);
+  judge_request(inspect(text));
+}
+
+codec::InspectResult Session::inspect(const Body& text) {
+  auto inspected = worker_.inspector_.inspect(text.bytes(), exchange_->route.api);
   if (text.size() > (size_t{1} << 20)) worker_.inspector_.trim();
+  return inspected;
+}
+
+// What was asked for is known: may it be?
+void Session::judge_request(codec::InspectResult inspected) {
+  Exchange& exchange = *exchange_;
   if (inspected.fault != codec::BodyFault::none) {
     const RefusalCode code =
         inspected.fault == codec::BodyFault::duplicate_key   ? RefusalCode::json_duplicate_key

@@ -108,6 +108,8 @@ class Session final : StreamEvents, UpstreamUser {
   bool append_body(std::span<const std::byte> bytes);
   bool decode();
   void end_body();
+  codec::InspectResult inspect(const Body& text);
+  void judge_request(codec::InspectResult inspected);
   void weigh_request();
   bool admit_request(bool free);
   void hold_request();
@@ -150,7 +152,6 @@ class Session final : StreamEvents, UpstreamUser {
   void end_message();
   void write_frame(codec::WebSocketOpcode opcode, std::span<const std::byte> payload);
   void write_event(std::string_view event);
-  void on_client_closes(uint16_t code);
   void close_websocket(uint16_t code, std::string_view reason);
   void end_websocket();
   void sweep_websocket(int64_t now_ms);

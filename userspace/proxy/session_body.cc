@@ -152,8 +152,7 @@ bool Session::rewrite_body() {
       return codec::equals_ignoring_case(field.name, "content-encoding");
     });
   }
-  const std::string_view text(reinterpret_cast<const char*>(exchange.body.bytes().data()),
-                              exchange.body.size());
+  const std::string_view text = as_text(exchange.body.bytes());
   const auto changed = codec::rewrite_fields(text, exchange.admission.changes);
   if (!changed || !exchange.body.assign(std::as_bytes(std::span(*changed)))) return false;
   exchange.body.shrink();

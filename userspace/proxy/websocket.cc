@@ -27,23 +27,16 @@ using ringbuf::Outcome;
 
 constexpr int64_t kPingMs = 45'000;
 
-enum class EventKind : uint8_t { other, terminal, whole_needed };
-
-EventKind kind_of(std::string_view event, uint64_t& delta_bytes) {
+// As far as its first bytes tell.
+bool may_be_terminal(std::string_view event, uint64_t& delta_bytes) {
   codec::EventProbe probe;
   for (const char c : event) {
     probe.put(c);
     if (probe.satisfied()) break;
   }
   delta_bytes += probe.delta_bytes();
-  switch (probe.verdict()) {
-    case codec::EventProbe::Verdict::terminal:
-      return EventKind::terminal;
-    case codec::EventProbe::Verdict::whole_needed:
-      return EventKind::whole_needed;
-    default:
-      return EventKind::other;
-  }
+  return probe.verdict() == codec::EventProbe::Verdict::terminal ||
+         probe.verdict() == codec::EventProbe::Verdict::whole_needed;
 }
 
 }  // namespace
@@ -102,7 +95,7 @@ void Session::read_frames(std::span<const std::byte>& bytes) {
       case WebSocketReader::State::pong:
         break;
       case WebSocketReader::State::close:
-        on_client_closes(step.close_code);
+        close_websocket(step.close_code == 0 ? codec::kCloseNormal : step.close_code, "");
         return;
       case WebSocketReader::State::fault:
         spdlog::info("user={} peer={} WebSocket closed with {}: {}", ws_->user, to_string(remote_),
@@ -133,7 +126,7 @@ void Session::take_message(std::span<const std::byte> run, bool last) {
 void Session::begin_message() {
   exchange_ = std::move(ws_->incoming);
   ws_->incoming_complete = false;
-  const codec::InspectResult inspected = worker_.inspector_.inspect(exchange_->body.bytes());
+  codec::InspectResult inspected = inspect(exchange_->body);
   const std::string& type = inspected.facts.type;
   const bool readable = inspected.fault == codec::BodyFault::none ||
                         inspected.fault == codec::BodyFault::model_missing;
@@ -166,7 +159,8 @@ void Session::begin_message() {
             {}});
     return;
   }
-  end_body();
+  exchange_->record.bytes_up = exchange_->body.size();
+  judge_request(std::move(inspected));
 }
 
 void Session::write_frame(WebSocketOpcode opcode, std::span<const std::byte> payload) {
@@ -200,10 +194,6 @@ void Session::end_websocket() {
   set_state(State::linger);
   stream_.finish();
   stream_.resume();
-}
-
-void Session::on_client_closes(uint16_t code) {
-  close_websocket(code == 0 ? codec::kCloseNormal : code, "");
 }
 
 // The next message, which may have come meanwhile.
@@ -292,9 +282,7 @@ void Session::on_event(std::string_view event) {
   exchange.last_event_ms = worker_.now_ms();
   std::optional<codec::ResponseFacts> terminal;
   if (!exchange.settled) {
-    if (kind_of(event, ws_->delta_bytes) != EventKind::other) {
-      terminal = codec::read_terminal_event(event);
-    }
+    if (may_be_terminal(event, ws_->delta_bytes)) terminal = codec::read_terminal_event(event);
     if (const auto item = codec::finished_item(event)) {
       ws_->answered_bytes += item->size();
       if (ws_->splitter) codec::append_items(ws_->answered_items, *item);
@@ -323,7 +311,7 @@ void Session::on_event(std::string_view event) {
 // Between two answers. The end of one that nobody asked for would be unmetered.
 void Session::on_stray_event(std::string_view event) {
   uint64_t ignored = 0;
-  if (kind_of(event, ignored) == EventKind::other) {
+  if (!may_be_terminal(event, ignored)) {
     write_event(event);
     return;
   }
@@ -387,14 +375,11 @@ void Session::finish_message() {
 // The sentence that ends a running answer: Codex prints it, and the connection can go on.
 void Session::fail_message() {
   const Exchange& exchange = *exchange_;
-  std::string event = policy::refusal_event(
-      *exchange.refusal, {.id = to_string(exchange.id),
-                          .model = exchange.facts.model,
-                          .created_unix_s = exchange.record.started_unix_ms / 1000,
-                          .sequence_number = exchange.record.events});
-  codec::EventSplitter splitter(event.size() + 1);
-  std::span<const std::byte> bytes = std::as_bytes(std::span(std::as_const(event)));
-  if (const auto data = splitter.next(bytes)) write_event(*data);
+  write_event(policy::refusal_event_data(*exchange.refusal,
+                                         {.id = to_string(exchange.id),
+                                          .model = exchange.facts.model,
+                                          .created_unix_s = exchange.record.started_unix_ms / 1000,
+                                          .sequence_number = exchange.record.events}));
   end_message();
 }
 

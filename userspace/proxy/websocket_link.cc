@@ -23,8 +23,6 @@ using policy::Refusal;
 using policy::RefusalCode;
 using ringbuf::Outcome;
 
-constexpr std::string_view kResponsesPath = "/responses";
-
 codec::WebSocketMask random_mask() {
   codec::WebSocketMask mask;
   fill_random(mask);
@@ -92,9 +90,9 @@ void Session::send_message() {
 void Session::ask_for_link() {
   exchange_->sent_upstream = true;
   ws_->link_key = random_websocket_key();
-  ws_->link->send_upgrade(upstream_upgrade_head(*exchange_->admission.target, kResponsesPath,
-                                                ws_->head, exchange_->admission.metadata,
-                                                ws_->link_key));
+  ws_->link->send_upgrade(upstream_upgrade_head(*exchange_->admission.target,
+                                                exchange_->route.upstream_path, ws_->head,
+                                                exchange_->admission.metadata, ws_->link_key));
 }
 
 void Session::send_on_link() {

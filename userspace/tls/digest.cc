@@ -5,6 +5,7 @@
 #include <array>
 
 #include "userspace/base/result.h"
+#include "userspace/base/text.h"
 
 namespace tollgate::tls {
 
@@ -13,13 +14,7 @@ std::string sha256_hex(std::string_view bytes) {
   unsigned length = 0;
   TG_ASSERT(EVP_Digest(bytes.data(), bytes.size(), digest.data(), &length, EVP_sha256(), nullptr) ==
             1);
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string text;
-  for (unsigned i = 0; i < length; ++i) {
-    text += kDigits[digest[i] >> 4];
-    text += kDigits[digest[i] & 0xf];
-  }
-  return text;
+  return hex(std::span(digest).first(length));
 }
 
 }  // namespace tollgate::tls
